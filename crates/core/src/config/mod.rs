@@ -1,0 +1,3 @@
+//! Configuration: from a file's text to checked settings, with every mistake reported.
+
+pub mod settings;

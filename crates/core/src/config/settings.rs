@@ -1,0 +1,375 @@
+//! Checked settings: types that cannot be wrong. The data path sees these and never the raw file.
+//!
+//! Every default of the product stands here, once.
+
+use std::net::{IpAddr, SocketAddr};
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use http::uri::PathAndQuery;
+use http::{HeaderName, Method, StatusCode};
+
+use crate::backend::Backend;
+
+/// Everything a balancer needs to know.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// How many workers serve requests.
+    pub workers: Workers,
+    /// Where clients connect; at least one.
+    pub listeners: Vec<Listener>,
+    /// The pool that every request goes to.
+    pub pool: PoolSettings,
+    /// What a client may cost.
+    pub limits: Limits,
+    /// What is logged, and how.
+    pub log: LogSettings,
+    /// Aids for debugging, all off by default.
+    pub debug: DebugSettings,
+}
+
+/// How many workers serve requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Workers {
+    /// One per core.
+    Auto,
+    /// Exactly so many.
+    Count(NonZeroUsize),
+}
+
+/// One listening address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// Its name in the configuration.
+    pub name: Box<str>,
+    /// Where it listens.
+    pub address: ListenAddress,
+}
+
+/// Where a listener is bound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ListenAddress {
+    /// Every address of this machine, in both families where there are two: `:8080`.
+    Any(u16),
+    /// One address.
+    Exact(SocketAddr),
+}
+
+/// A pool: its servers and the rules that apply to them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PoolSettings {
+    /// Its name in the configuration.
+    pub name: Box<str>,
+    /// Its servers in file order; at least one, no address twice.
+    pub servers: Vec<Backend>,
+    /// How one of them is chosen.
+    pub balance: Balance,
+    /// How their health is known.
+    pub health: Health,
+    /// What one request may cost.
+    pub limits: PoolLimits,
+}
+
+/// How a member is chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Balance {
+    /// Each in turn, in file order.
+    RoundRobin,
+}
+
+/// How a pool learns about the health of its members.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Health {
+    /// No probes: members count as up until traffic says otherwise.
+    Off,
+    /// Probes.
+    Probes(ProbeSettings),
+}
+
+/// How a pool probes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ProbeSettings {
+    /// What is asked.
+    pub check: Check,
+    /// Time between two probes of a member that is up.
+    pub interval: Duration,
+    /// Time between two probes of a member that is unknown, suspect or down; never above `interval`.
+    pub interval_down: Duration,
+    /// How long one probe may take.
+    pub timeout: Duration,
+    /// Passes in a row that bring a member back.
+    pub rise: NonZeroU32,
+    /// Failures in a row that take a member out.
+    pub fall: NonZeroU32,
+}
+
+/// What a probe asks.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Check {
+    /// Does it accept a connection?
+    Tcp,
+    /// Does it answer a request with a wanted status?
+    Http {
+        /// The request's method.
+        method: Method,
+        /// The request's path and query.
+        path: PathAndQuery,
+        /// The statuses that pass.
+        expect: StatusRanges,
+    },
+}
+
+/// A set of status codes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StatusRanges(Vec<RangeInclusive<u16>>);
+
+impl StatusRanges {
+    /// The union of `ranges`.
+    pub fn new(ranges: Vec<RangeInclusive<u16>>) -> Self {
+        Self(ranges)
+    }
+
+    /// Is `status` in the set?
+    pub fn contains(&self, status: StatusCode) -> bool {
+        self.0.iter().any(|range| range.contains(&status.as_u16()))
+    }
+
+    /// The ranges, as configured.
+    pub fn ranges(&self) -> &[RangeInclusive<u16>] {
+        &self.0
+    }
+}
+
+/// What one request may cost a pool.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PoolLimits {
+    /// Attempts after the first, at most.
+    pub retries: u32,
+    /// Retries as a percentage of the requests of the last ten seconds.
+    pub retry_budget_percent: u32,
+    /// Time to open a connection.
+    pub connect: Duration,
+    /// Time from the request's last byte to the response head.
+    pub first_byte: Duration,
+    /// Time without progress on a body from or to the backend.
+    pub body_idle: Duration,
+    /// Time for the whole exchange; `None` is off.
+    pub total: Option<Duration>,
+    /// Kept upstream connections per member and worker.
+    pub idle_per_worker: usize,
+}
+
+/// What clients may cost.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Limits {
+    /// Networks whose `X-Forwarded-*` is believed and appended to.
+    pub trusted_proxies: Vec<Network>,
+    /// Size of a request head.
+    pub head_bytes: usize,
+    /// Number of fields in a request head.
+    pub header_count: usize,
+    /// Time for a whole request head.
+    pub head_timeout: Duration,
+    /// Time without progress on a body from or to the client.
+    pub body_idle: Duration,
+    /// Time a connection may wait for its next request.
+    pub keep_alive_idle: Duration,
+    /// Client connections at a time.
+    pub connections: usize,
+    /// Size of a request body; `None` is off.
+    pub body_bytes: Option<u64>,
+    /// Time without a byte in either direction of a tunnel.
+    pub tunnel_idle: Duration,
+    /// Time of further accepting after a stop was asked for.
+    pub shutdown_delay: Duration,
+    /// Time that running exchanges may take after that.
+    pub shutdown_grace: Duration,
+}
+
+/// A network in CIDR notation: an address and the length of its prefix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Network {
+    address: IpAddr,
+    prefix: u8,
+}
+
+impl Network {
+    /// `None` when the prefix is longer than the address.
+    pub fn new(address: IpAddr, prefix: u8) -> Option<Self> {
+        let bits = if address.is_ipv4() { 32 } else { 128 };
+        (prefix <= bits).then_some(Self { address, prefix })
+    }
+
+    /// Is `address` inside? An IPv4 address mapped into IPv6 counts as the IPv4 address it is.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        match (self.address, address.to_canonical()) {
+            (IpAddr::V4(network), IpAddr::V4(address)) => {
+                let shift = 32 - u32::from(self.prefix);
+                (network.to_bits() ^ address.to_bits())
+                    .checked_shr(shift)
+                    .unwrap_or(0)
+                    == 0
+            }
+            (IpAddr::V6(network), IpAddr::V6(address)) => {
+                let shift = 128 - u32::from(self.prefix);
+                (network.to_bits() ^ address.to_bits())
+                    .checked_shr(shift)
+                    .unwrap_or(0)
+                    == 0
+            }
+            _ => false,
+        }
+    }
+}
+
+/// What is logged.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LogSettings {
+    /// Which requests.
+    pub access: AccessLog,
+    /// In which form.
+    pub format: LogFormat,
+}
+
+/// Which requests are logged.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum AccessLog {
+    /// None.
+    Off,
+    /// Those that failed: a local error answer, a 5xx, a broken body, a client that went away.
+    Errors,
+    /// All.
+    All,
+    /// The failed ones, and this share of the others.
+    Share(f64),
+}
+
+/// The form of a log line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Text on a terminal, JSON otherwise.
+    Auto,
+    /// For people.
+    Text,
+    /// For machines.
+    Json,
+}
+
+/// Aids for debugging.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct DebugSettings {
+    /// A response header that tells clients which backend answered.
+    pub backend_header: Option<HeaderName>,
+}
+
+impl PoolSettings {
+    /// A pool with the product's defaults.
+    pub fn new(name: &str, servers: Vec<Backend>) -> Self {
+        Self {
+            name: name.into(),
+            servers,
+            balance: Balance::RoundRobin,
+            health: Health::Probes(ProbeSettings::default()),
+            limits: PoolLimits::default(),
+        }
+    }
+}
+
+impl ProbeSettings {
+    /// The timeout of a probe when none is given: the smaller of one second and half the interval.
+    pub fn default_timeout(interval: Duration) -> Duration {
+        Duration::from_secs(1).min(interval / 2)
+    }
+}
+
+impl Default for ProbeSettings {
+    fn default() -> Self {
+        Self {
+            check: Check::Tcp,
+            interval: Duration::from_secs(2),
+            interval_down: Duration::from_millis(200),
+            timeout: Duration::from_secs(1),
+            rise: const { NonZeroU32::new(2).unwrap() },
+            fall: const { NonZeroU32::new(3).unwrap() },
+        }
+    }
+}
+
+impl Default for StatusRanges {
+    fn default() -> Self {
+        Self(vec![200..=299])
+    }
+}
+
+impl Default for PoolLimits {
+    fn default() -> Self {
+        Self {
+            retries: 2,
+            retry_budget_percent: 20,
+            connect: Duration::from_secs(2),
+            first_byte: Duration::from_secs(30),
+            body_idle: Duration::from_secs(30),
+            total: None,
+            idle_per_worker: 64,
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            trusted_proxies: Vec::new(),
+            head_bytes: 16 * 1024,
+            header_count: 100,
+            head_timeout: Duration::from_secs(10),
+            body_idle: Duration::from_secs(30),
+            keep_alive_idle: Duration::from_secs(60),
+            connections: 10_000,
+            body_bytes: None,
+            tunnel_idle: Duration::from_secs(300),
+            shutdown_delay: Duration::ZERO,
+            shutdown_grace: Duration::from_secs(30),
+        }
+    }
+}
+
+impl Default for LogSettings {
+    fn default() -> Self {
+        Self {
+            access: AccessLog::Errors,
+            format: LogFormat::Auto,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_contains_its_addresses_and_no_others() {
+        let table = [
+            ("10.0.0.0", 8, "10.255.0.1", true),
+            ("10.0.0.0", 8, "11.0.0.1", false),
+            ("10.0.0.0", 8, "::ffff:10.0.0.1", true),
+            ("0.0.0.0", 0, "192.0.2.1", true),
+            ("0.0.0.0", 0, "2001:db8::1", false),
+            ("192.0.2.7", 32, "192.0.2.7", true),
+            ("192.0.2.7", 32, "192.0.2.6", false),
+            ("2001:db8::", 32, "2001:db8:1::1", true),
+            ("2001:db8::", 32, "2001:db9::1", false),
+            ("::", 0, "2001:db8::1", true),
+        ];
+        for (network, prefix, address, inside) in table {
+            let network = Network::new(network.parse().unwrap(), prefix).unwrap();
+            assert_eq!(
+                network.contains(address.parse().unwrap()),
+                inside,
+                "{network:?} {address}"
+            );
+        }
+        assert_eq!(Network::new("10.0.0.0".parse().unwrap(), 33), None);
+    }
+}

@@ -1,0 +1,198 @@
+//! What the balancer reports about itself: state transitions of members and finished exchanges.
+//!
+//! The core formats and writes nothing. Logs and metrics are [`Observer`]s.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderValue, Method, StatusCode, Uri};
+
+use crate::error::{BodyCause, Cause, Reason};
+use crate::time::Instant;
+
+/// Hears what happened. Calls come from request and probe tasks: an observer must not block.
+pub trait Observer: Send + Sync + 'static {
+    /// A member changed its state.
+    fn transition(&self, transition: &Transition<'_>) {
+        let _ = transition;
+    }
+
+    /// An exchange is over, down to the last byte of its answer or the moment it broke off.
+    fn exchange(&self, exchange: &Exchange) {
+        let _ = exchange;
+    }
+}
+
+/// An observer that ignores everything.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Silent;
+
+impl Observer for Silent {}
+
+/// The state of a member, as people see it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub enum State {
+    /// No probe has told yet. Such a member gets requests only while none is known to be up.
+    Unknown,
+    /// Eligible.
+    Up,
+    /// Failed its probes.
+    Down,
+    /// A connection just failed; one passed probe or trial readmits.
+    Suspect,
+    /// Requests wait at it and it sends nothing while others answer.
+    Stalled,
+}
+
+impl State {
+    /// A short stable word: the same in logs, metrics and admin.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Up => "up",
+            Self::Down => "down",
+            Self::Suspect => "suspect",
+            Self::Stalled => "stalled",
+        }
+    }
+}
+
+/// Why a probe failed.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum ProbeFailure {
+    /// It answered with an unwanted status.
+    Status(StatusCode),
+    /// No verdict within the probe's timeout.
+    Timeout,
+    /// The transport failed.
+    Transport(Cause),
+}
+
+impl fmt::Display for ProbeFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Status(status) => write!(f, "status {}", status.as_u16()),
+            Self::Timeout => f.write_str("timed out"),
+            Self::Transport(cause) => f.write_str(cause.as_str()),
+        }
+    }
+}
+
+/// Why a member changed its state.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Trigger {
+    /// So many probes in a row passed.
+    ProbesPassed(u32),
+    /// So many probes in a row failed, the last one for this reason.
+    ProbesFailed(u32, ProbeFailure),
+    /// A request could not connect.
+    ConnectFailed(Cause),
+    /// So many requests waited for this long without a byte.
+    Silent {
+        /// Requests without an answer.
+        waiting: u32,
+        /// Time since the member's last byte.
+        silence: Duration,
+    },
+    /// It sent a byte again.
+    Answered,
+    /// A trial request was answered.
+    TrialAnswered,
+}
+
+impl fmt::Display for Trigger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ProbesPassed(1) => f.write_str("a probe passed"),
+            Self::ProbesPassed(count) => write!(f, "{count} probes passed"),
+            Self::ProbesFailed(1, failure) => write!(f, "a probe failed: {failure}"),
+            Self::ProbesFailed(count, failure) => write!(f, "{count} probes failed: {failure}"),
+            Self::ConnectFailed(cause) => write!(f, "connect failed: {}", cause.as_str()),
+            Self::Silent { waiting, silence } => {
+                write!(
+                    f,
+                    "{waiting} requests waited {} ms without a byte",
+                    silence.as_millis()
+                )
+            }
+            Self::Answered => f.write_str("it answers again"),
+            Self::TrialAnswered => f.write_str("a trial request was answered"),
+        }
+    }
+}
+
+/// A member changed its state.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Transition<'a> {
+    /// The pool's name.
+    pub pool: &'a str,
+    /// The member's name.
+    pub member: &'a str,
+    /// The state it left.
+    pub from: State,
+    /// The state it entered.
+    pub to: State,
+    /// Why.
+    pub trigger: Trigger,
+    /// Members that can be picked now.
+    pub eligible: usize,
+    /// Members in all.
+    pub members: usize,
+    /// When.
+    pub at: Instant,
+}
+
+/// How an exchange ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum End {
+    /// The whole answer was handed to the client's connection.
+    Complete,
+    /// The answer broke off.
+    Truncated(BodyCause),
+    /// The client went away first.
+    ClientGone,
+}
+
+/// One finished exchange: a line of the access log.
+#[derive(Clone, Debug)]
+pub struct Exchange {
+    /// When the request head was complete.
+    pub started: Instant,
+    /// From then to the end.
+    pub duration: Duration,
+    /// The id that the backend saw, too.
+    pub request_id: HeaderValue,
+    /// The client's address.
+    pub client: SocketAddr,
+    /// The request's method.
+    pub method: Method,
+    /// The request's target.
+    pub uri: Uri,
+    /// The status sent; `None` if the client left before there was one.
+    pub status: Option<StatusCode>,
+    /// Bytes of response body handed on.
+    pub body_bytes: u64,
+    /// The pool's name.
+    pub pool: Arc<str>,
+    /// The last member tried.
+    pub member: Option<Arc<str>>,
+    /// Attempts made.
+    pub attempts: u32,
+    /// Why the answer was a local one.
+    pub reason: Option<Reason>,
+    /// How it ended.
+    pub end: End,
+}
+
+impl Exchange {
+    /// Something went wrong that an operator may want to know of.
+    pub fn failed(&self) -> bool {
+        self.reason.is_some()
+            || self.end != End::Complete
+            || self.status.is_none_or(|status| status.is_server_error())
+    }
+}
