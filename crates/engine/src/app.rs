@@ -21,7 +21,7 @@ use lb_core::rng::Rng;
 use lb_core::time::{Instant, Timer as _, timeout};
 use lb_core::transport::Transport;
 
-use crate::client::Client;
+use crate::client::{Client, ClientSettings};
 use crate::logging::Logger;
 use crate::names::Names;
 use crate::rt::{Net, Runtime, Signal, Spawn as _, Threads as _};
@@ -167,7 +167,7 @@ impl<R: Runtime> Worker<R> {
     /// Says how many exchanges it had to cut.
     async fn serve(self) -> io::Result<usize> {
         let timer = self.runtime.timer().clone();
-        let client = Client::new(self.runtime.net().clone(), timer.clone(), self.names, &self.settings.pool.limits, self.rng.split());
+        let client = client(&self.runtime, &self.settings, self.names, &self.rng);
         let watch = Arc::new(Watch::default());
         let site = Arc::new(Site {
             forwarder: Forwarder::new(&self.settings, &self.shared, client.clone(), timer.clone(), self.rng.split()),
@@ -247,19 +247,16 @@ impl<R: Runtime> Control<R> {
 
     /// A client for the control plane; probes go through it, or through something built on it.
     pub fn client(&self) -> Client<R::Net, R::Timer> {
-        Client::new(
-            self.runtime.net().clone(),
-            self.runtime.timer().clone(),
-            self.names.clone(),
-            &self.settings.pool.limits,
-            self.rng.split(),
-        )
+        client(&self.runtime, &self.settings, self.names.clone(), &self.rng)
     }
 
     /// Looks every host name up once, so that the first requests find addresses; gives up waiting after two seconds.
     pub async fn resolve(&self) {
         let timer = self.runtime.timer();
-        let _ = timeout(timer, timer.now() + FIRST_RESOLUTION, self.names.resolve_all(self.runtime.net())).await;
+        let deadline = timer.now() + FIRST_RESOLUTION;
+        for (address, error) in self.names.resolve(self.runtime.net(), timer, deadline).await {
+            self.log.name_unresolved(&address, &error);
+        }
     }
 
     /// Probes, resolves and listens to signals until every worker has ended.
@@ -272,7 +269,8 @@ impl<R: Runtime> Control<R> {
             Box::pin(async move { monitor(&pool, &probes, &timer).await }),
             Box::pin({
                 let timer = self.runtime.timer().clone();
-                async move { names.refresh(&net, &timer).await }
+                let log = self.log.clone();
+                async move { names.refresh(&net, &timer, |address, error| log.name_unresolved(address, error)).await }
             }),
         );
         match select(pin!(self.supervise(signals)), background).await {
@@ -334,6 +332,13 @@ impl<R: Runtime> Control<R> {
             }
         }
     }
+}
+
+/// A client of its own for one executor.
+fn client<R: Runtime>(runtime: &R, settings: &Settings, names: Arc<Names>, rng: &Rng) -> Client<R::Net, R::Timer> {
+    let client =
+        ClientSettings { idle_per_server: settings.pool.limits.idle_per_worker, ..ClientSettings::default() };
+    Client::new(runtime.net().clone(), runtime.timer().clone(), names, client, rng.split())
 }
 
 /// Completes at the next request to stop; later reloads do not count.

@@ -25,12 +25,13 @@ use lb_core::error::{BodyError, Reason};
 use lb_core::forward::{Downstream, Forwarder, Tunnel, local_reply};
 use lb_core::time::{Instant, Timer};
 use lb_core::transport::Transport;
+use lb_core::upgrade::{Duplex, UpgradeHandle};
 
 use super::drain::{Drain, Phase};
 use super::stream::ClientStream;
 use super::watch::{Guard, Stage, Verdict, Watched};
-use crate::duplex;
-use crate::incoming;
+use super::request_body::RequestBody;
+use crate::duplex::DuplexStream;
 use crate::logging::Logger;
 use crate::rt::Net;
 
@@ -178,10 +179,13 @@ async fn answer<T: Transport, C: Timer>(
 /// hyper's request as the core wants it.
 fn received(mut request: Request<Incoming>) -> Request<Body> {
     if request.headers().contains_key(UPGRADE) {
-        let handle = duplex::upgrade_handle(hyper::upgrade::on(&mut request));
+        let upgrade = hyper::upgrade::on(&mut request);
+        let handle = UpgradeHandle::new(async move {
+            Ok(Box::new(DuplexStream::new(upgrade.await?)) as Box<dyn Duplex>)
+        });
         request.extensions_mut().insert(handle);
     }
-    request.map(incoming::request_body)
+    request.map(|incoming| Body::stream(RequestBody(incoming)))
 }
 
 /// An answer's body on its way to the client. Its end is the end of the exchange for the watch.
