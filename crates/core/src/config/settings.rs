@@ -225,6 +225,12 @@ impl Network {
     }
 }
 
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.prefix)
+    }
+}
+
 /// What is logged.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LogSettings {
