@@ -78,9 +78,7 @@ struct Listening {
 
 impl Backend {
     /// A server on a port that the system chooses.
-    pub fn start(
-        handler: impl Fn(&mut Talk<'_>) -> Outcome + Send + Sync + 'static,
-    ) -> Self {
+    pub fn start(handler: impl Fn(&mut Talk<'_>) -> Outcome + Send + Sync + 'static) -> Self {
         Self::create(None, Box::new(handler))
     }
 
@@ -429,7 +427,9 @@ mod tests {
         let backend = Backend::saying("hello");
         let mut client = Client::connect(backend.address());
         assert_eq!(client.get("/1").text(), "hello");
-        client.send("POST /2 HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\n");
+        client.send(
+            "POST /2 HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\n",
+        );
         assert_eq!(client.response("POST").status(), 200);
         let arrived = backend.arrived();
         assert_eq!(arrived[1].head.target(), "/2");
@@ -468,7 +468,11 @@ mod tests {
     #[test]
     fn a_reset_and_a_close_look_different_to_the_client() {
         let backend = Backend::start(|talk| {
-            let then = if talk.is("/reset") { Then::Reset } else { Then::Close };
+            let then = if talk.is("/reset") {
+                Then::Reset
+            } else {
+                Then::Close
+            };
             talk.send("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf")?;
             Ok(then)
         });

@@ -127,6 +127,12 @@ impl Client {
         &mut self.incoming
     }
 
+    /// Takes the reading half, for another thread.
+    pub fn reader(&mut self) -> Incoming<TcpStream> {
+        let fresh = Incoming::new(self.stream.try_clone().expect("clone"));
+        std::mem::replace(&mut self.incoming, fresh)
+    }
+
     /// The next head, an interim one included.
     ///
     /// # Panics

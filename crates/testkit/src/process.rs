@@ -238,8 +238,17 @@ impl Proxy {
 
     /// Asks it to stop (TERM).
     pub fn terminate(&self) {
+        self.signal(Signal::TERM);
+    }
+
+    /// Asks it to stop as Ctrl-C does (INT).
+    pub fn interrupt(&self) {
+        self.signal(Signal::INT);
+    }
+
+    fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
-        let _ = kill_process(pid.expect("a process id"), Signal::TERM);
+        let _ = kill_process(pid.expect("a process id"), signal);
     }
 
     /// Waits for its end.

@@ -104,7 +104,11 @@ mod tests {
     #[test]
     fn a_gate_holds_until_it_is_opened() {
         let gate = Gate::new();
-        assert_eq!(gate.0.wait_for(Duration::from_millis(5), |open| open.then_some(())), None);
+        assert_eq!(
+            gate.0
+                .wait_for(Duration::from_millis(5), |open| open.then_some(())),
+            None
+        );
         std::thread::scope(|scope| {
             scope.spawn(|| gate.open());
             gate.pass();

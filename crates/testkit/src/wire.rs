@@ -390,7 +390,10 @@ mod tests {
         let mut incoming = Incoming::new(&raw[..]);
         let head = incoming.head().unwrap();
         assert_eq!(head.raw(), &raw[..raw.len() - 4]);
-        assert_eq!((head.method(), head.target()), ("GET".into(), "/a?b".into()));
+        assert_eq!(
+            (head.method(), head.target()),
+            ("GET".into(), "/a?b".into())
+        );
         assert_eq!(head.all("x-TWO"), ["1", "2"]);
         assert_eq!(incoming.piece().unwrap(), b"rest");
     }
