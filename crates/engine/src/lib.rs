@@ -6,9 +6,11 @@
 pub mod app;
 pub mod client;
 pub mod duplex;
+mod files;
 pub mod hyper_timer;
 pub mod io;
 pub mod logging;
 pub mod names;
 pub mod rt;
+pub mod run;
 mod server;
