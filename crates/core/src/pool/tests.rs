@@ -68,7 +68,8 @@ impl World {
     }
 
     fn due(&self, ms: u64) -> (Vec<Probe>, Instant) {
-        self.pool.due(true, at(ms))
+        self.pool.look_soon();
+        self.pool.due(at(ms))
     }
 
     fn probed(&self, probe: &Probe, finding: Finding, ms: u64) {
@@ -213,7 +214,7 @@ fn a_probe_that_could_not_be_made_says_nothing() {
 #[test]
 fn probes_come_jittered_at_the_interval_and_faster_while_a_member_is_out() {
     let world = World::up(1, tcp());
-    let (_, next) = world.pool.due(false, at(2));
+    let (_, next) = world.pool.due(at(2));
     assert_eq!(next, at(502), "the guard looks");
     let (probes, _) = world.due(1599);
     assert!(probes.is_empty());
@@ -230,6 +231,7 @@ fn probes_come_jittered_at_the_interval_and_faster_while_a_member_is_out() {
 #[test]
 fn a_connect_failure_makes_suspect_at_once_and_one_pass_readmits() {
     let world = World::up(3, tcp());
+    world.rung();
     world.pick_at(1, 10).finish(REFUSED, at(11));
     assert_eq!(world.states(), [Up, Suspect, Up]);
     assert!(world.rung());
