@@ -3,5 +3,7 @@
 //! `lb-core` decides; this crate speaks HTTP (over hyper), composes the proxy and owns its command line. A
 //! [`Runtime`](rt::Runtime) brings sockets, sleep, tasks and threads.
 
+pub mod cli;
 pub mod io;
+pub mod logging;
 pub mod rt;
