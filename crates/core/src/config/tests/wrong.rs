@@ -303,6 +303,11 @@ fn what_contradicts_is_refused_with_the_reason() {
             "servers[2]: the name `x` stands here twice | a name of its own | ",
         ),
         (
+            "port = \":1\"\nservers = [\"a:1\", \"http://localhost:1\"]",
+            "servers[2]: `localhost:1` is this balancer itself | another address than where it listens | requests \
+             would go round for ever",
+        ),
+        (
             "port = \":1\"\nservers = [{ name = \"x\" }]",
             "servers[1].url: missing | where the server is | write { url = \"127.0.0.1:9001\" }",
         ),
