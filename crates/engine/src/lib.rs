@@ -4,6 +4,7 @@
 //! [`Runtime`](rt::Runtime) brings sockets, sleep, tasks and threads.
 
 pub mod app;
+pub mod cli;
 pub mod client;
 pub mod duplex;
 mod files;

@@ -15,7 +15,7 @@
 //! drop(log);
 //! let mut out = Vec::new();
 //! futures::executor::block_on(writer.run(&mut out));
-//! assert!(out.ends_with(b"\"level\":\"info\",\"message\":\"started\"}\n"));
+//! assert!(out.ends_with(b"\"level\":\"info\",\"event\":\"started\"}\n"));
 //! ```
 
 use std::fmt::Display;
