@@ -5,6 +5,8 @@
 
 pub mod client;
 pub mod duplex;
+#[cfg(test)]
+mod hand;
 pub mod hyper_timer;
 pub mod io;
 pub mod names;
