@@ -8,6 +8,8 @@ pub mod cli;
 pub mod client;
 pub mod duplex;
 mod files;
+#[cfg(test)]
+mod hand;
 pub mod hyper_timer;
 pub mod io;
 pub mod logging;
