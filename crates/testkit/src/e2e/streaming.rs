@@ -183,7 +183,10 @@ pub fn a_slow_reader_slows_the_backend(binary: &Path) {
         "nobody else suffers"
     );
     let so_far = sent.load(Ordering::SeqCst);
-    client.incoming().exactly(BOUND).expect("it flows again");
+    let mut got = 0;
+    while got < BOUND {
+        got += client.incoming().piece().expect("it flows again").len();
+    }
     assert!(sent.load(Ordering::SeqCst) > so_far);
 }
 
