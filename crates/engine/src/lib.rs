@@ -3,5 +3,15 @@
 //! `lb-core` decides; this crate speaks HTTP (over hyper), composes the proxy and owns its command line. A
 //! [`Runtime`](rt::Runtime) brings sockets, sleep, tasks and threads.
 
+pub mod app;
+pub mod cli;
+pub mod client;
+pub mod duplex;
+mod files;
+pub mod hyper_timer;
 pub mod io;
+pub mod logging;
+pub mod names;
 pub mod rt;
+pub mod run;
+mod server;

@@ -1,0 +1,204 @@
+//! The client as a [`Transport`].
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Method, Request, Response};
+use hyper::client::conn::http1::Builder;
+use lb_core::body::Body;
+use lb_core::error::{Cause, Phase, TransportError};
+use lb_core::rng::Rng;
+use lb_core::time::{Instant, Timer};
+use lb_core::transport::{Attempt, Capabilities, Reuse, Transport};
+
+use super::connect;
+use super::exchange::{Failure, exchange, prepare};
+use super::failure::unsent_cause;
+use super::idle::Idle;
+use crate::names::Names;
+use crate::rt::Net;
+
+/// Stale kept connections that one request may meet before it gets a new one.
+const STALE_MAX: usize = 2;
+/// Time between two looks at the idle connections.
+const SWEEP: Duration = Duration::from_secs(1);
+/// The fields of a head that hyper has room for without allocating.
+const HEADER_COUNT: usize = 100;
+/// The smallest buffer that hyper accepts.
+const BUFFER_MIN: usize = 8192;
+
+/// What a client keeps and accepts.
+#[derive(Clone, Debug)]
+pub struct ClientSettings {
+    /// Idle connections per server.
+    pub idle_per_server: usize,
+    /// How long a connection may be idle; it should be less than what the servers allow.
+    pub idle: Duration,
+    /// How old a connection may be to be kept, give or take a tenth.
+    pub age: Duration,
+    /// Fields in a response head.
+    pub header_count: usize,
+    /// Size of a response head, and of the buffer that a connection reads into; at least 8 KiB.
+    pub head_bytes: usize,
+}
+
+impl Default for ClientSettings {
+    fn default() -> Self {
+        Self {
+            idle_per_server: 64,
+            idle: Duration::from_secs(30),
+            age: Duration::from_secs(3600),
+            header_count: HEADER_COUNT,
+            head_bytes: 64 * 1024,
+        }
+    }
+}
+
+/// An HTTP/1.1 client that keeps connections. Clones share them.
+///
+/// One value per worker: what it keeps belongs to the executor that opened it.
+#[derive(Debug)]
+pub struct Client<N: Net, C: Timer>(Arc<Inner<N, C>>);
+
+struct Inner<N: Net, C: Timer> {
+    net: N,
+    timer: C,
+    names: Arc<Names>,
+    idle: Arc<Idle<N::Stream, C>>,
+    builder: Builder,
+    age: Duration,
+    rng: Rng,
+}
+
+impl<N: Net, C: Timer> Clone for Client<N, C> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<N: Net, C: Timer> std::fmt::Debug for Inner<N, C> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client")
+            .field("names", &self.names)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<N: Net, C: Timer> Client<N, C> {
+    /// A client without connections. `rng` spreads the ages at which they are closed.
+    pub fn new(net: N, timer: C, names: Arc<Names>, settings: ClientSettings, rng: Rng) -> Self {
+        let head_bytes = settings.head_bytes.max(BUFFER_MIN);
+        let mut builder = Builder::new();
+        builder.max_header_size(head_bytes).max_buf_size(head_bytes);
+        if settings.header_count != HEADER_COUNT {
+            // Any explicit number, also the default one, costs an allocation per answer.
+            builder.max_headers(settings.header_count);
+        }
+        let idle = Idle::new(timer.clone(), settings.idle_per_server, settings.idle);
+        Self(Arc::new(Inner {
+            net,
+            timer,
+            names,
+            idle: Arc::new(idle),
+            builder,
+            age: settings.age,
+            rng,
+        }))
+    }
+
+    /// Closes kept connections that are too old, or that their server closed, about every second until dropped.
+    pub async fn sweep(&self) -> Infallible {
+        let timer = &self.0.timer;
+        loop {
+            timer.sleep_until(timer.now() + SWEEP).await;
+            self.0.idle.sweep();
+        }
+    }
+
+    /// Idle connections that are kept.
+    #[cfg(test)]
+    pub(super) fn idle_count(&self) -> usize {
+        self.0.idle.count()
+    }
+
+    /// Sends on a new connection. A failure before anything was sent gives the request back.
+    async fn send_fresh(
+        &self,
+        to: &Attempt<'_>,
+        request: Request<Body>,
+    ) -> Result<Response<Body>, TransportError> {
+        let inner = &*self.0;
+        let address = &to.backend.address;
+        let deadline = to.connect_deadline;
+        let opened = connect::open(&inner.net, &inner.timer, &inner.names, address, deadline);
+        let stream = match opened.await {
+            Ok(stream) => stream,
+            Err(error) => return Err(error.with_unsent(request)),
+        };
+        let mut link = match connect::link(stream, &inner.builder, address, self.expiry()).await {
+            Ok(link) => link,
+            Err(error) => return Err(error.with_unsent(request)),
+        };
+        link.reusable = to.reuse == Reuse::Allowed;
+        match exchange(link, request, &inner.idle).await {
+            Ok(response) => Ok(response),
+            Err(Failure::Unsent(request, error)) => {
+                let failure = TransportError::undelivered(Phase::SendHead, unsent_cause(&error));
+                Err(failure.with_source(error).with_unsent(*request))
+            }
+            Err(Failure::Failed(error)) => Err(error),
+        }
+    }
+
+    /// The age limit, give or take a tenth, so that connections made together are not closed together.
+    fn expiry(&self) -> Instant {
+        let age = self.0.age;
+        let spread = u64::try_from((age / 5).as_nanos()).unwrap_or(u64::MAX);
+        let jitter = Duration::from_nanos(self.0.rng.below(spread));
+        self.0.timer.now() + (age - age / 10) + jitter
+    }
+}
+
+impl<N: Net, C: Timer> Transport for Client<N, C> {
+    async fn send(
+        &self,
+        to: &Attempt<'_>,
+        mut request: Request<Body>,
+    ) -> Result<Response<Body>, TransportError> {
+        if request.method() == Method::CONNECT {
+            // hyper would take a 2xx for a tunnel.
+            let error = TransportError::undelivered(Phase::SendHead, Cause::Unsupported);
+            return Err(error.with_unsent(request));
+        }
+        prepare(&mut request);
+        let stale_max = match to.reuse {
+            Reuse::Allowed => STALE_MAX,
+            Reuse::Fresh => 0,
+        };
+        for _ in 0..stale_max {
+            let Some(link) = self.0.idle.take(&to.backend.address) else {
+                break;
+            };
+            match exchange(link, request, &self.0.idle).await {
+                Ok(response) => return Ok(response),
+                Err(Failure::Failed(error)) => return Err(error),
+                // Closed by the server just now: nothing left, nobody needs to know.
+                Err(Failure::Unsent(unsent, _)) => request = *unsent,
+            }
+        }
+        self.send_fresh(to, request).await
+    }
+
+    async fn check(&self, to: &Attempt<'_>) -> Result<(), TransportError> {
+        let inner = &*self.0;
+        let (address, deadline) = (&to.backend.address, to.connect_deadline);
+        connect::open(&inner.net, &inner.timer, &inner.names, address, deadline)
+            .await
+            .map(drop)
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::FULL
+    }
+}
