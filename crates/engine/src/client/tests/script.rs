@@ -84,13 +84,19 @@ impl Wire {
     /// The server ends the connection now.
     pub(super) fn end(&mut self, end: End) {
         self.ended = end;
-        self.reader.take().map(Waker::wake);
+        self.wake();
     }
 
     /// The server sends something now.
     pub(super) fn send(&mut self, bytes: &[u8]) {
         self.to_client.extend(bytes);
-        self.reader.take().map(Waker::wake);
+        self.wake();
+    }
+
+    fn wake(&mut self) {
+        if let Some(reader) = self.reader.take() {
+            reader.wake();
+        }
     }
 
     pub(super) fn received(&self) -> String {

@@ -1,0 +1,376 @@
+//! The composition: settings and a runtime become workers and one control future.
+//!
+//! Nothing here starts a thread or reads a clock by itself; a simulator drives the same parts in one task.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::channel::oneshot;
+use futures::future::{Either, join_all, select};
+use futures::stream::{Stream, StreamExt as _};
+use lb_core::config::settings::{Listener, Settings};
+use lb_core::event::Observer;
+use lb_core::forward::{Forwarder, Shared};
+use lb_core::health::monitor;
+use lb_core::pool::SharedPool;
+use lb_core::rng::Rng;
+use lb_core::time::{Instant, Timer as _, timeout};
+use lb_core::transport::Transport;
+
+use crate::client::{Client, ClientSettings};
+use crate::logging::Logger;
+use crate::names::Names;
+use crate::rt::{Net, Runtime, Signal, Spawn as _, Threads as _};
+use crate::server::accept::{Acceptor, Slots};
+use crate::server::connection::{Site, http1, serve};
+use crate::server::drain::{Drain, Phase};
+use crate::server::watch::{Patience, Watch};
+
+/// How long cut connections may take to go.
+const CUT: Duration = Duration::from_secs(1);
+
+/// How long the first look-up of host names may hold up the start.
+const FIRST_RESOLUTION: Duration = Duration::from_secs(2);
+
+/// What a composition needs beyond its settings.
+pub struct Setup {
+    /// Number of workers, at least one.
+    pub workers: usize,
+    /// Client connections at a time, in all workers together.
+    pub connections: usize,
+    /// Whether answers without a `Date` get one from the real clock (RFC 9110 §6.6.1). Off in simulations.
+    pub date: bool,
+    /// Where all random choices come from.
+    pub seed: u64,
+    /// Who hears of transitions and finished exchanges.
+    pub observer: Arc<dyn Observer>,
+    /// Who writes down what else happens.
+    pub log: Logger,
+}
+
+/// A balancer that is bound to its addresses and not yet running.
+pub struct App<R: Runtime> {
+    /// One future for each worker's executor.
+    pub workers: Vec<Worker<R>>,
+    /// The future that probes, resolves and stops.
+    pub control: Control<R>,
+    /// Where it listens, with the ports that the system chose.
+    pub listening: Vec<(Listener, SocketAddr)>,
+}
+
+/// A listener could not be bound.
+#[derive(Debug)]
+pub struct BindError {
+    /// The listener's name in the configuration.
+    pub listener: Box<str>,
+    /// The address as configured.
+    pub address: String,
+    /// The system's reason.
+    pub source: io::Error,
+}
+
+impl<R: Runtime> App<R> {
+    /// Binds every listener and composes the parts.
+    ///
+    /// # Errors
+    /// The first listener that cannot be bound.
+    pub fn build(runtime: &R, settings: Settings, setup: Setup) -> Result<Self, BindError> {
+        let settings = Arc::new(settings);
+        let rng = Rng::new(setup.seed);
+        let drain = Arc::new(Drain::new());
+        let slots = Slots::new(setup.connections);
+        let names = Names::new(settings.pool.servers.iter().map(|server| &server.address));
+        let pool = SharedPool::new(&settings.pool, rng.split(), setup.observer.clone(), runtime.timer().now());
+        let shared = Arc::new(Shared::new(&settings, pool.clone(), setup.observer));
+
+        let mut sockets: Vec<Vec<<R::Net as Net>::Bound>> = (0..setup.workers).map(|_| Vec::new()).collect();
+        let mut listening = Vec::new();
+        for listener in &settings.listeners {
+            let error = |source| BindError {
+                listener: listener.name.clone(),
+                address: listener.address.to_string(),
+                source,
+            };
+            let bound = runtime.net().bind(listener.address, setup.workers).map_err(error)?;
+            if let Some(first) = bound.first() {
+                listening.push((listener.clone(), R::Net::local_addr(first).map_err(error)?));
+            }
+            for (worker, socket) in sockets.iter_mut().zip(bound) {
+                worker.push(socket);
+            }
+        }
+
+        let mut finished = Vec::new();
+        let workers = sockets
+            .into_iter()
+            .map(|sockets| {
+                let (done, finish) = oneshot::channel();
+                finished.push(finish);
+                Worker {
+                    runtime: runtime.clone(),
+                    settings: settings.clone(),
+                    shared: shared.clone(),
+                    names: names.clone(),
+                    slots: slots.clone(),
+                    drain: drain.clone(),
+                    log: setup.log.clone(),
+                    date: setup.date,
+                    rng: rng.split(),
+                    sockets,
+                    done,
+                }
+            })
+            .collect();
+        let control = Control {
+            runtime: runtime.clone(),
+            settings,
+            pool,
+            names,
+            drain,
+            log: setup.log,
+            rng: rng.split(),
+            finished,
+        };
+        Ok(Self { workers, control, listening })
+    }
+}
+
+/// Everything that serves requests on one executor.
+pub struct Worker<R: Runtime> {
+    runtime: R,
+    settings: Arc<Settings>,
+    shared: Arc<Shared>,
+    names: Arc<Names>,
+    slots: Arc<Slots>,
+    drain: Arc<Drain>,
+    log: Logger,
+    date: bool,
+    rng: Rng,
+    sockets: Vec<<R::Net as Net>::Bound>,
+    done: oneshot::Sender<io::Result<usize>>,
+}
+
+impl<R: Runtime> Worker<R> {
+    /// Serves until the process has drained. Dropping the future closes everything at once.
+    pub async fn run(mut self) {
+        let (done, _) = oneshot::channel();
+        let done = std::mem::replace(&mut self.done, done);
+        let result = self.serve().await;
+        // Nobody listens any more when the control future was dropped.
+        let _ = done.send(result);
+    }
+
+    /// Says how many exchanges it had to cut.
+    async fn serve(self) -> io::Result<usize> {
+        let timer = self.runtime.timer().clone();
+        let client = client(&self.runtime, &self.settings, self.names, &self.rng);
+        let watch = Arc::new(Watch::default());
+        let site = Arc::new(Site {
+            forwarder: Forwarder::new(&self.settings, &self.shared, client.clone(), timer.clone(), self.rng.split()),
+            timer: timer.clone(),
+            http: http1(&self.settings.limits, self.date),
+            drain: self.drain.clone(),
+            log: self.log.clone(),
+        });
+
+        let mut acceptors = Vec::new();
+        for socket in self.sockets {
+            let listener = self.runtime.net().listen(socket)?;
+            let acceptor = Acceptor {
+                slots: self.slots.clone(),
+                drain: self.drain.clone(),
+                timer: timer.clone(),
+                log: self.log.clone(),
+            };
+            let (spawn, site, watch) = (self.runtime.spawn().clone(), site.clone(), watch.clone());
+            acceptors.push(acceptor.run(listener, move |stream, peer, slot| {
+                let guard = watch.add(site.timer.now());
+                let connection = serve::<R::Net, _, _>(site.clone(), stream, peer, guard);
+                spawn.spawn(async move {
+                    connection.await;
+                    drop(slot);
+                });
+            }));
+        }
+
+        let work = async {
+            join_all(acceptors).await;
+            select(pin!(watch.empty()), pin!(self.drain.reached(Phase::Cut))).await;
+            let cut = watch.cut_all();
+            // Each cut connection is closed by its own task.
+            let _ = timeout(&timer, timer.now() + CUT, watch.empty()).await;
+            cut
+        };
+        let sweeps = select(
+            pin!(watch.sweep(Patience::new(&self.settings.limits), &self.drain, &timer)),
+            pin!(client.sweep()),
+        );
+        match select(pin!(work), sweeps).await {
+            Either::Left((cut, _)) => Ok(cut),
+            Either::Right((Either::Left((never, _)) | Either::Right((never, _)), _)) => match never {},
+        }
+    }
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ended {
+    /// Everything that was asked for was answered, or had its time.
+    Gracefully,
+    /// A second signal asked for the end at once.
+    AtOnce,
+    /// A worker failed.
+    Failed,
+}
+
+/// Everything beside the workers: probes, host names, signals, the stop.
+pub struct Control<R: Runtime> {
+    runtime: R,
+    settings: Arc<Settings>,
+    pool: Arc<SharedPool>,
+    names: Arc<Names>,
+    drain: Arc<Drain>,
+    log: Logger,
+    rng: Rng,
+    finished: Vec<oneshot::Receiver<io::Result<usize>>>,
+}
+
+impl<R: Runtime> Control<R> {
+    /// The pool, for those who want to look at it.
+    pub fn pool(&self) -> &Arc<SharedPool> {
+        &self.pool
+    }
+
+    /// A client for the control plane; probes go through it, or through something built on it.
+    pub fn client(&self) -> Client<R::Net, R::Timer> {
+        client(&self.runtime, &self.settings, self.names.clone(), &self.rng)
+    }
+
+    /// Looks every host name up once, so that the first requests find addresses; gives up waiting after two seconds.
+    pub async fn resolve(&self) {
+        let timer = self.runtime.timer();
+        let deadline = timer.now() + FIRST_RESOLUTION;
+        for (address, error) in self.names.resolve(self.runtime.net(), timer, deadline).await {
+            self.log.name_unresolved(&address, &error);
+        }
+    }
+
+    /// Probes, resolves and listens to signals until every worker has ended.
+    ///
+    /// Dropping the future leaves the workers running, without probes.
+    pub async fn run<P: Transport>(self, probes: P, signals: impl Stream<Item = Signal> + Send + Unpin) -> Ended {
+        let timer = self.runtime.timer().clone();
+        let (pool, names, net) = (self.pool.clone(), self.names.clone(), self.runtime.net().clone());
+        let background = select(
+            Box::pin(async move { monitor(&pool, &probes, &timer).await }),
+            Box::pin({
+                let timer = self.runtime.timer().clone();
+                let log = self.log.clone();
+                async move { names.refresh(&net, &timer, |address, error| log.name_unresolved(address, error)).await }
+            }),
+        );
+        match select(pin!(self.supervise(signals)), background).await {
+            Either::Left((ended, _)) => ended,
+            Either::Right((Either::Left((never, _)) | Either::Right((never, _)), _)) => match never {},
+        }
+    }
+
+    async fn supervise(self, mut signals: impl Stream<Item = Signal> + Unpin) -> Ended {
+        let Self { runtime, settings, drain, log, finished, .. } = self;
+        let limits = &settings.limits;
+        let mut workers = pin!(ended(finished));
+        loop {
+            match select(signals.next(), &mut workers).await {
+                Either::Left((Some(Signal::Reload), _)) => log.reload_unsupported(),
+                Either::Left((Some(Signal::Stop) | None, _)) => break,
+                // Workers end when they are told to; before that it is a failure.
+                Either::Right((result, _)) => {
+                    log.worker_failed(result.err());
+                    return Ended::Failed;
+                }
+            }
+        }
+        let timer = runtime.timer();
+        let started = timer.now();
+        log.stopping(limits.shutdown_delay, limits.shutdown_grace);
+        drain.advance(Phase::Announced);
+        if !limits.shutdown_delay.is_zero() {
+            let delay = timer.sleep_until(started + limits.shutdown_delay);
+            if let Either::Right(_) = select(pin!(delay), pin!(second(&mut signals))).await {
+                return Ended::AtOnce;
+            }
+        }
+        drain.advance(Phase::Draining);
+        let deadline = timer.now() + limits.shutdown_grace;
+        let result = {
+            let mut again = pin!(second(&mut signals));
+            let mut rest = pin!(until(timer, deadline, &mut workers));
+            let first = match select(&mut again, &mut rest).await {
+                Either::Left(_) => return Ended::AtOnce,
+                Either::Right((result, _)) => result,
+            };
+            match first {
+                Some(result) => result,
+                None => {
+                    drain.advance(Phase::Cut);
+                    workers.await
+                }
+            }
+        };
+        match result {
+            Ok(cut) => {
+                log.stopped(timer.now().saturating_since(started), cut);
+                Ended::Gracefully
+            }
+            Err(error) => {
+                log.worker_failed(Some(error));
+                Ended::Failed
+            }
+        }
+    }
+}
+
+/// A client of its own for one executor.
+fn client<R: Runtime>(runtime: &R, settings: &Settings, names: Arc<Names>, rng: &Rng) -> Client<R::Net, R::Timer> {
+    let client =
+        ClientSettings { idle_per_server: settings.pool.limits.idle_per_worker, ..ClientSettings::default() };
+    Client::new(runtime.net().clone(), runtime.timer().clone(), names, client, rng.split())
+}
+
+/// Completes at the next request to stop; later reloads do not count.
+async fn second(signals: &mut (impl Stream<Item = Signal> + Unpin)) {
+    while let Some(signal) = signals.next().await {
+        if signal == Signal::Stop {
+            return;
+        }
+    }
+    std::future::pending().await
+}
+
+/// The output of `future`, or `None` at the deadline.
+async fn until<C: lb_core::time::Timer, F: Future + Unpin>(timer: &C, deadline: Instant, future: F) -> Option<F::Output> {
+    timeout(timer, deadline, future).await.ok()
+}
+
+/// Completes when all workers have ended, or the first has failed: the number of exchanges that were cut.
+async fn ended(finished: Vec<oneshot::Receiver<io::Result<usize>>>) -> io::Result<usize> {
+    let each = finished.into_iter().map(|worker| async {
+        worker.await.unwrap_or_else(|_| Err(io::Error::other("a worker's thread ended without a word")))
+    });
+    Ok(futures::future::try_join_all(each).await?.into_iter().sum())
+}
+
+/// Starts every worker on a thread of its own.
+///
+/// # Errors
+/// The first thread that cannot be started.
+pub fn start<R: Runtime>(runtime: &R, workers: Vec<Worker<R>>) -> io::Result<()> {
+    for (index, worker) in workers.into_iter().enumerate() {
+        runtime.threads().start(&format!("worker-{}", index + 1), move || Box::pin(worker.run()))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,237 @@
+//! One client connection: hyper's HTTP/1.1 server in front of the forwarder, until the connection ends or
+//! becomes a tunnel.
+
+use std::convert::Infallible;
+use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
+use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use futures::FutureExt as _;
+use futures::future::{Either, select};
+use http::header::{CONNECTION, UPGRADE};
+use http::{HeaderValue, Request, Response, StatusCode, Version};
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use lb_core::body::Body;
+use lb_core::config::settings::Limits;
+use lb_core::error::{BodyError, Reason};
+use lb_core::forward::{Downstream, Forwarder, Tunnel, local_reply};
+use lb_core::time::{Instant, Timer};
+use lb_core::transport::Transport;
+use lb_core::upgrade::{Duplex, UpgradeHandle};
+
+use super::drain::{Drain, Phase};
+use super::stream::ClientStream;
+use super::watch::{Guard, Stage, Verdict, Watched};
+use super::request_body::RequestBody;
+use crate::duplex::DuplexStream;
+use crate::logging::Logger;
+use crate::rt::Net;
+
+/// What all connections of a worker have in common.
+pub(crate) struct Site<T, C> {
+    pub(crate) forwarder: Forwarder<T, C>,
+    pub(crate) timer: C,
+    pub(crate) http: http1::Builder,
+    pub(crate) drain: Arc<Drain>,
+    pub(crate) log: Logger,
+}
+
+/// hyper's server, set up for a proxy. `date` is off where time is simulated: hyper would read the real clock.
+pub(crate) fn http1(limits: &Limits, date: bool) -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder
+        // Both ends of a connection's patience are the watch's.
+        .header_read_timeout(None)
+        .max_headers(limits.header_count)
+        .max_header_size(limits.head_bytes)
+        // Without this bound one value of half a megabyte passes: hostile-traffic row 50.
+        .max_buf_size((64 * 1024).max(limits.head_bytes))
+        // A client that closes its side has gone: that is how a backend's work is cancelled.
+        .half_close(false)
+        .auto_date_header(date);
+    builder
+}
+
+/// What the parts of one connection share: its stream, its service, its answers.
+pub(crate) struct Link {
+    pub(crate) watched: Arc<Watched>,
+    broken: AtomicBool,
+    tunnel: Mutex<Option<Tunnel>>,
+    downstream: Downstream,
+}
+
+impl Link {
+    /// An answer broke off: what was sent of it must not look complete.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.broken.load(Ordering::Relaxed)
+    }
+
+    fn mark_broken(&self) {
+        self.broken.store(true, Ordering::Relaxed);
+    }
+
+    fn tunnel(&self) -> Option<Tunnel> {
+        self.tunnel.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// Serves one connection to its end. Dropping the future closes it.
+pub(crate) async fn serve<N, T, C>(site: Arc<Site<T, C>>, stream: N::Stream, peer: SocketAddr, guard: Guard)
+where
+    N: Net,
+    T: Transport,
+    C: Timer,
+{
+    let link = Arc::new(Link {
+        watched: guard.connection.clone(),
+        broken: AtomicBool::new(false),
+        tunnel: Mutex::new(None),
+        downstream: Downstream { peer, secure: false },
+    });
+    let stream = ClientStream::<N, C>::new(stream, link.clone(), site.timer.clone());
+    let service = service_fn(|request| {
+        let (site, link) = (site.clone(), link.clone());
+        async move { Ok::<_, Infallible>(answer(&site, link, request).await) }
+    });
+    {
+        let mut connection = pin!(site.http.serve_connection(stream, service).with_upgrades());
+        let mut closing = false;
+        let ended = poll_fn(|cx| {
+            match link.watched.poll_verdict(cx) {
+                Verdict::Keep => {}
+                Verdict::Close if closing => {}
+                Verdict::Close => {
+                    closing = true;
+                    connection.as_mut().graceful_shutdown();
+                }
+                Verdict::Cut => {
+                    if link.watched.stage() == Stage::Busy {
+                        link.mark_broken();
+                    }
+                    return Poll::Ready(None);
+                }
+            }
+            connection.as_mut().poll(cx).map(Some)
+        })
+        .await;
+        if let Some(Err(error)) = ended {
+            report(&site.log, peer, &error);
+        }
+    }
+    if let Some(tunnel) = link.tunnel() {
+        link.watched.enter(Stage::Tunnel, site.timer.now());
+        let cut = poll_fn(|cx| match link.watched.poll_verdict(cx) {
+            Verdict::Cut => Poll::Ready(()),
+            Verdict::Keep | Verdict::Close => Poll::Pending,
+        });
+        match select(pin!(tunnel.run()), cut).await {
+            Either::Left(_) | Either::Right(_) => {}
+        }
+    }
+}
+
+/// hyper refuses malformed heads by itself, with a bare status; all that is left to us is to say so.
+fn report(log: &Logger, peer: SocketAddr, error: &hyper::Error) {
+    if error.is_parse() {
+        log.malformed_request(peer, error);
+    }
+}
+
+async fn answer<T: Transport, C: Timer>(
+    site: &Site<T, C>,
+    link: Arc<Link>,
+    request: Request<Incoming>,
+) -> Response<Answer<C>> {
+    link.watched.enter(Stage::Busy, site.timer.now());
+    let version = request.version();
+    let is_head = request.method() == http::Method::HEAD;
+    let forwarded = AssertUnwindSafe(site.forwarder.forward(received(request), &link.downstream)).catch_unwind().await;
+    let mut response = match forwarded {
+        Ok(forwarded) => {
+            if forwarded.tunnel.is_some() {
+                *link.tunnel.lock().unwrap_or_else(PoisonError::into_inner) = forwarded.tunnel;
+            }
+            forwarded.response
+        }
+        // The panic hook has printed where; the process and all other requests go on.
+        Err(_panic) => local_reply::bare(Reason::Internal, is_head),
+    };
+    if response.status() != StatusCode::SWITCHING_PROTOCOLS && site.drain.has_reached(Phase::Announced) {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response.map(|body| Answer {
+        body,
+        watch: Some(link),
+        // Without chunks nothing but a reset tells an HTTP/1.0 client that a body was cut.
+        reset_when_cut: version == Version::HTTP_10,
+        timer: site.timer.clone(),
+    })
+}
+
+/// hyper's request as the core wants it.
+fn received(mut request: Request<Incoming>) -> Request<Body> {
+    if request.headers().contains_key(UPGRADE) {
+        let upgrade = hyper::upgrade::on(&mut request);
+        let handle = UpgradeHandle::new(async move {
+            Ok(Box::new(DuplexStream::new(upgrade.await?)) as Box<dyn Duplex>)
+        });
+        request.extensions_mut().insert(handle);
+    }
+    request.map(|incoming| Body::stream(RequestBody(incoming)))
+}
+
+/// An answer's body on its way to the client. Its end is the end of the exchange for the watch.
+struct Answer<C: Timer> {
+    body: Body,
+    watch: Option<Arc<Link>>,
+    reset_when_cut: bool,
+    timer: C,
+}
+
+impl<C: Timer> Answer<C> {
+    fn now(&self) -> Instant {
+        self.timer.now()
+    }
+}
+
+impl<C: Timer> Unpin for Answer<C> {}
+
+impl<C: Timer> HttpBody for Answer<C> {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        if let Poll::Ready(Some(Err(_))) = &polled
+            && self.reset_when_cut
+            && let Some(link) = &self.watch
+        {
+            link.mark_broken();
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl<C: Timer> Drop for Answer<C> {
+    fn drop(&mut self) {
+        if let Some(link) = self.watch.take() {
+            link.watched.enter(Stage::Idle, self.now());
+        }
+    }
+}

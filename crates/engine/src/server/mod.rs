@@ -1,0 +1,8 @@
+//! The server side: accept, serve one connection, watch its deadlines, drain.
+
+pub(crate) mod accept;
+pub(crate) mod connection;
+pub(crate) mod drain;
+mod request_body;
+pub(crate) mod stream;
+pub(crate) mod watch;
