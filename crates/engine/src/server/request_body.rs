@@ -1,5 +1,7 @@
 //! A client's request body as the core wants it.
 
+use std::error::Error;
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -16,10 +18,17 @@ impl HttpBody for RequestBody {
     type Data = Bytes;
     type Error = BodyError;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         Pin::new(&mut self.0).poll_frame(cx).map_err(|error| {
             // Broken framing comes as invalid data; everything else is a client that is no longer there.
-            let cause = if invalid_data(&error) { BodyCause::Invalid } else { BodyCause::Closed };
+            let cause = if invalid_data(&error) {
+                BodyCause::Invalid
+            } else {
+                BodyCause::Closed
+            };
             BodyError::new(cause).with_source(error)
         })
     }
@@ -34,9 +43,15 @@ impl HttpBody for RequestBody {
 }
 
 fn invalid_data(error: &hyper::Error) -> bool {
-    use std::error::Error as _;
-    error.is_parse()
-        || std::iter::successors(error.source(), |error| error.source())
-            .filter_map(|error| error.downcast_ref::<std::io::Error>())
-            .any(|error| matches!(error.kind(), std::io::ErrorKind::InvalidData | std::io::ErrorKind::InvalidInput))
+    let mut source: Option<&(dyn Error + 'static)> = Some(error);
+    while let Some(error) = source {
+        if let Some(error) = error.downcast_ref::<io::Error>() {
+            return matches!(
+                error.kind(),
+                io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput
+            );
+        }
+        source = error.source();
+    }
+    false
 }
