@@ -21,7 +21,7 @@ use lb_engine::rt::BoxFuture;
 use super::trace::Trace;
 
 /// Polls at one instant after which the run counts as caught in a loop.
-const POLLS_PER_INSTANT_MAX: u64 = 2_000_000;
+const POLLS_PER_INSTANT_MAX: u64 = 500_000;
 
 /// What nobody else uses while it is locked; a panic elsewhere leaves it as it was.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -20,12 +20,17 @@
 //! assert_eq!(slept, Duration::from_secs(3600));
 //! ```
 
+mod backend;
+mod check;
 mod executor;
+mod ledger;
+mod load;
 mod net;
 mod runtime;
 mod seed;
 mod timer;
 mod trace;
+mod world;
 
 use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr};
@@ -33,18 +38,23 @@ use std::sync::Arc;
 
 use lb_core::rng::Rng;
 
+pub use self::backend::{Answer, Behaviour};
+pub use self::check::Check;
 use self::executor::Executor;
+pub use self::ledger::{Asked, Change, Outcome, Seen};
+pub use self::load::{Load, Pace};
 use self::net::Network;
 pub use self::net::{Conditions, SimBound, SimListener, SimNet, SimStream};
 pub use self::runtime::{SimRuntime, SimSpawn, SimThreads};
 use self::seed::Streams;
 pub use self::seed::{SEED_VARIABLE, seeds};
 pub use self::timer::{SimSleep, SimTimer};
+pub use self::world::{World, millis, replayed, secs, sim};
 
 /// A simulation: an executor, a clock and a network. Dropping it ends everything in it.
 pub struct Sim {
     network: Arc<Network>,
-    streams: Streams,
+    streams: Arc<Streams>,
 }
 
 impl Sim {
@@ -55,7 +65,10 @@ impl Sim {
         let network = std::mem::replace(&mut streams.network, Rng::new(0));
         let network = Network::new(Executor::new(schedule), network);
         network.set_name("localhost", vec![Ipv4Addr::LOCALHOST.into()]);
-        Self { network, streams }
+        Self {
+            network,
+            streams: Arc::new(streams),
+        }
     }
 
     /// The runtime of the host at `ip`.
