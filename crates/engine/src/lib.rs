@@ -4,6 +4,7 @@
 //! [`Runtime`](rt::Runtime) brings sockets, sleep, tasks and threads.
 
 pub mod client;
+pub mod demo;
 pub mod duplex;
 pub mod hyper_timer;
 pub mod io;

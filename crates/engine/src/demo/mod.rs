@@ -1,0 +1,6 @@
+//! placeholder
+
+mod picture;
+mod programme;
+mod story;
+mod tally;
