@@ -5,6 +5,7 @@ mod backend;
 mod load;
 mod picture;
 mod programme;
+mod screen;
 mod story;
 mod tally;
 pub use backend::backend;
