@@ -5,6 +5,14 @@
 //! [`Transport`](transport::Transport) carries requests, a [`Timer`](time::Timer) tells the time, and the futures
 //! it hands out are driven by whoever embeds it.
 
+#![deny(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::print_stdout,
+    clippy::print_stderr
+)]
+#![cfg_attr(not(test), deny(clippy::unwrap_used))]
+
 pub mod backend;
 pub mod body;
 pub mod config;

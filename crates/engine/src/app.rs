@@ -2,7 +2,6 @@
 //!
 //! Nothing here starts a thread or reads a clock by itself; a simulator drives the same parts in one task.
 
-use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -18,10 +17,10 @@ use lb_core::forward::{Forwarder, Shared};
 use lb_core::health::monitor;
 use lb_core::pool::SharedPool;
 use lb_core::rng::Rng;
-use lb_core::time::{Instant, Timer as _, timeout};
+use lb_core::time::{Timer as _, timeout};
 use lb_core::transport::Transport;
 
-use crate::client::Client;
+use crate::client::{Client, ClientSettings};
 use crate::logging::Logger;
 use crate::names::Names;
 use crate::rt::{Net, Runtime, Signal, Spawn as _, Threads as _};
@@ -83,11 +82,22 @@ impl<R: Runtime> App<R> {
         let rng = Rng::new(setup.seed);
         let drain = Arc::new(Drain::new());
         let slots = Slots::new(setup.connections);
-        let names = Names::new(settings.pool.servers.iter().map(|server| &server.address));
-        let pool = SharedPool::new(&settings.pool, rng.split(), setup.observer.clone(), runtime.timer().now());
-        let shared = Arc::new(Shared::new(&settings, pool.clone(), setup.observer));
+        let names = Arc::new(Names::new(
+            settings.pool.servers.iter().map(|server| &server.address),
+        ));
+        let pool = SharedPool::new(
+            &settings.pool,
+            rng.split(),
+            setup.observer.clone(),
+            runtime.timer().now(),
+        );
+        let shared = Arc::new(Shared {
+            pool: pool.clone(),
+            observer: setup.observer,
+        });
 
-        let mut sockets: Vec<Vec<<R::Net as Net>::Bound>> = (0..setup.workers).map(|_| Vec::new()).collect();
+        let mut sockets: Vec<Vec<<R::Net as Net>::Bound>> =
+            (0..setup.workers).map(|_| Vec::new()).collect();
         let mut listening = Vec::new();
         for listener in &settings.listeners {
             let error = |source| BindError {
@@ -95,7 +105,10 @@ impl<R: Runtime> App<R> {
                 address: listener.address.to_string(),
                 source,
             };
-            let bound = runtime.net().bind(listener.address, setup.workers).map_err(error)?;
+            let bound = runtime
+                .net()
+                .bind(listener.address, setup.workers)
+                .map_err(error)?;
             if let Some(first) = bound.first() {
                 listening.push((listener.clone(), R::Net::local_addr(first).map_err(error)?));
             }
@@ -135,7 +148,11 @@ impl<R: Runtime> App<R> {
             rng: rng.split(),
             finished,
         };
-        Ok(Self { workers, control, listening })
+        Ok(Self {
+            workers,
+            control,
+            listening,
+        })
     }
 }
 
@@ -167,10 +184,16 @@ impl<R: Runtime> Worker<R> {
     /// Says how many exchanges it had to cut.
     async fn serve(self) -> io::Result<usize> {
         let timer = self.runtime.timer().clone();
-        let client = Client::new(self.runtime.net().clone(), timer.clone(), self.names, &self.settings.pool.limits, self.rng.split());
+        let client = client(&self.runtime, &self.settings, self.names, &self.rng);
         let watch = Arc::new(Watch::default());
         let site = Arc::new(Site {
-            forwarder: Forwarder::new(&self.settings, &self.shared, client.clone(), timer.clone(), self.rng.split()),
+            forwarder: Forwarder::new(
+                &self.settings,
+                &self.shared,
+                client.clone(),
+                timer.clone(),
+                self.rng.split(),
+            ),
             timer: timer.clone(),
             http: http1(&self.settings.limits, self.date),
             drain: self.drain.clone(),
@@ -205,13 +228,14 @@ impl<R: Runtime> Worker<R> {
             let _ = timeout(&timer, timer.now() + CUT, watch.empty()).await;
             cut
         };
-        let sweeps = select(
-            pin!(watch.sweep(Patience::new(&self.settings.limits), &self.drain, &timer)),
-            pin!(client.sweep()),
-        );
-        match select(pin!(work), sweeps).await {
+        let connections =
+            pin!(watch.sweep(Patience::new(&self.settings.limits), &self.drain, &timer));
+        let kept = pin!(client.sweep());
+        match select(pin!(work), select(connections, kept)).await {
             Either::Left((cut, _)) => Ok(cut),
-            Either::Right((Either::Left((never, _)) | Either::Right((never, _)), _)) => match never {},
+            Either::Right((Either::Left((never, _)) | Either::Right((never, _)), _)) => {
+                match never {}
+            }
         }
     }
 }
@@ -247,46 +271,71 @@ impl<R: Runtime> Control<R> {
 
     /// A client for the control plane; probes go through it, or through something built on it.
     pub fn client(&self) -> Client<R::Net, R::Timer> {
-        Client::new(
-            self.runtime.net().clone(),
-            self.runtime.timer().clone(),
-            self.names.clone(),
-            &self.settings.pool.limits,
-            self.rng.split(),
-        )
+        client(&self.runtime, &self.settings, self.names.clone(), &self.rng)
     }
 
     /// Looks every host name up once, so that the first requests find addresses; gives up waiting after two seconds.
     pub async fn resolve(&self) {
         let timer = self.runtime.timer();
-        let _ = timeout(timer, timer.now() + FIRST_RESOLUTION, self.names.resolve_all(self.runtime.net())).await;
+        let deadline = timer.now() + FIRST_RESOLUTION;
+        for (address, error) in self
+            .names
+            .resolve(self.runtime.net(), timer, deadline)
+            .await
+        {
+            self.log.name_unresolved(&address, &error);
+        }
     }
 
     /// Probes, resolves and listens to signals until every worker has ended.
     ///
     /// Dropping the future leaves the workers running, without probes.
-    pub async fn run<P: Transport>(self, probes: P, signals: impl Stream<Item = Signal> + Send + Unpin) -> Ended {
+    pub async fn run<P: Transport>(
+        self,
+        probes: P,
+        signals: impl Stream<Item = Signal> + Send + Unpin,
+    ) -> Ended {
         let timer = self.runtime.timer().clone();
-        let (pool, names, net) = (self.pool.clone(), self.names.clone(), self.runtime.net().clone());
+        let (pool, names, net) = (
+            self.pool.clone(),
+            self.names.clone(),
+            self.runtime.net().clone(),
+        );
         let background = select(
             Box::pin(async move { monitor(&pool, &probes, &timer).await }),
             Box::pin({
                 let timer = self.runtime.timer().clone();
-                async move { names.refresh(&net, &timer).await }
+                let log = self.log.clone();
+                async move {
+                    names
+                        .refresh(&net, &timer, |address, error| {
+                            log.name_unresolved(address, error)
+                        })
+                        .await
+                }
             }),
         );
         match select(pin!(self.supervise(signals)), background).await {
             Either::Left((ended, _)) => ended,
-            Either::Right((Either::Left((never, _)) | Either::Right((never, _)), _)) => match never {},
+            Either::Right((Either::Left((never, _)) | Either::Right((never, _)), _)) => {
+                match never {}
+            }
         }
     }
 
     async fn supervise(self, mut signals: impl Stream<Item = Signal> + Unpin) -> Ended {
-        let Self { runtime, settings, drain, log, finished, .. } = self;
+        let Self {
+            runtime,
+            settings,
+            drain,
+            log,
+            finished,
+            ..
+        } = self;
         let limits = &settings.limits;
         let mut workers = pin!(ended(finished));
         loop {
-            match select(signals.next(), &mut workers).await {
+            match select(signals.next(), workers.as_mut()).await {
                 Either::Left((Some(Signal::Reload), _)) => log.reload_unsupported(),
                 Either::Left((Some(Signal::Stop) | None, _)) => break,
                 // Workers end when they are told to; before that it is a failure.
@@ -308,19 +357,18 @@ impl<R: Runtime> Control<R> {
         }
         drain.advance(Phase::Draining);
         let deadline = timer.now() + limits.shutdown_grace;
-        let result = {
-            let mut again = pin!(second(&mut signals));
-            let mut rest = pin!(until(timer, deadline, &mut workers));
-            let first = match select(&mut again, &mut rest).await {
+        let drained = {
+            let drained = pin!(timeout(timer, deadline, workers.as_mut()));
+            match select(pin!(second(&mut signals)), drained).await {
                 Either::Left(_) => return Ended::AtOnce,
-                Either::Right((result, _)) => result,
-            };
-            match first {
-                Some(result) => result,
-                None => {
-                    drain.advance(Phase::Cut);
-                    workers.await
-                }
+                Either::Right((drained, _)) => drained,
+            }
+        };
+        let result = match drained {
+            Ok(result) => result,
+            Err(_) => {
+                drain.advance(Phase::Cut);
+                workers.await
             }
         };
         match result {
@@ -336,6 +384,26 @@ impl<R: Runtime> Control<R> {
     }
 }
 
+/// A client of its own for one executor.
+fn client<R: Runtime>(
+    runtime: &R,
+    settings: &Settings,
+    names: Arc<Names>,
+    rng: &Rng,
+) -> Client<R::Net, R::Timer> {
+    let client = ClientSettings {
+        idle_per_server: settings.pool.limits.idle_per_worker,
+        ..ClientSettings::default()
+    };
+    Client::new(
+        runtime.net().clone(),
+        runtime.timer().clone(),
+        names,
+        client,
+        rng.split(),
+    )
+}
+
 /// Completes at the next request to stop; later reloads do not count.
 async fn second(signals: &mut (impl Stream<Item = Signal> + Unpin)) {
     while let Some(signal) = signals.next().await {
@@ -346,15 +414,12 @@ async fn second(signals: &mut (impl Stream<Item = Signal> + Unpin)) {
     std::future::pending().await
 }
 
-/// The output of `future`, or `None` at the deadline.
-async fn until<C: lb_core::time::Timer, F: Future + Unpin>(timer: &C, deadline: Instant, future: F) -> Option<F::Output> {
-    timeout(timer, deadline, future).await.ok()
-}
-
 /// Completes when all workers have ended, or the first has failed: the number of exchanges that were cut.
 async fn ended(finished: Vec<oneshot::Receiver<io::Result<usize>>>) -> io::Result<usize> {
     let each = finished.into_iter().map(|worker| async {
-        worker.await.unwrap_or_else(|_| Err(io::Error::other("a worker's thread ended without a word")))
+        worker
+            .await
+            .unwrap_or_else(|_| Err(io::Error::other("a worker's thread ended without a word")))
     });
     Ok(futures::future::try_join_all(each).await?.into_iter().sum())
 }
@@ -365,7 +430,11 @@ async fn ended(finished: Vec<oneshot::Receiver<io::Result<usize>>>) -> io::Resul
 /// The first thread that cannot be started.
 pub fn start<R: Runtime>(runtime: &R, workers: Vec<Worker<R>>) -> io::Result<()> {
     for (index, worker) in workers.into_iter().enumerate() {
-        runtime.threads().start(&format!("worker-{}", index + 1), move || Box::pin(worker.run()))?;
+        runtime
+            .threads()
+            .start(&format!("worker-{}", index + 1), move || {
+                Box::pin(worker.run())
+            })?;
     }
     Ok(())
 }

@@ -3,10 +3,13 @@
 //! `lb-core` decides; this crate speaks HTTP (over hyper), composes the proxy and owns its command line. A
 //! [`Runtime`](rt::Runtime) brings sockets, sleep, tasks and threads.
 
+pub mod app;
 pub mod client;
 pub mod demo;
 pub mod duplex;
 pub mod hyper_timer;
 pub mod io;
+pub mod logging;
 pub mod names;
 pub mod rt;
+mod server;

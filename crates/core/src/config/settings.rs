@@ -2,6 +2,7 @@
 //!
 //! Every default of the product stands here, once.
 
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::ops::RangeInclusive;
@@ -224,6 +225,12 @@ impl Network {
     }
 }
 
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.prefix)
+    }
+}
+
 /// What is logged.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LogSettings {
@@ -262,6 +269,15 @@ pub enum LogFormat {
 pub struct DebugSettings {
     /// A response header that tells clients which backend answered.
     pub backend_header: Option<HeaderName>,
+}
+
+impl fmt::Display for ListenAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Any(port) => write!(f, ":{port}"),
+            Self::Exact(address) => address.fmt(f),
+        }
+    }
 }
 
 impl PoolSettings {

@@ -1,20 +1,13 @@
 //! Health: plain rules that are told the time, and the monitor that drives them.
+//!
+//! The rules (`tracker`, `probe`, `schedule`, `trial`, `stall`) change nothing by themselves: the
+//! [pool](crate::pool) applies them. Only [`monitor`] does I/O, and it decides nothing.
 
-use std::convert::Infallible;
+mod monitor;
+pub(crate) mod probe;
+pub(crate) mod schedule;
+pub(crate) mod stall;
+pub(crate) mod tracker;
+pub(crate) mod trial;
 
-use crate::pool::SharedPool;
-use crate::time::Timer;
-use crate::transport::Transport;
-
-/// Probes every member, watches for stalled ones, and applies what comes back, until dropped.
-///
-/// Cancel-safe: nothing is lost but the running probes. HTTP probes go through `http`'s
-/// [`send`](Transport::send), TCP probes through its [`check`](Transport::check).
-pub async fn monitor<T: Transport, C: Timer>(
-    pool: &SharedPool,
-    transport: &T,
-    timer: &C,
-) -> Infallible {
-    let _ = (pool, transport, timer);
-    std::future::pending().await
-}
+pub use monitor::monitor;

@@ -1,12 +1,83 @@
 //! Balancing algorithms, one small file each.
+//!
+//! A picker sees the eligible members and nothing else: no health, no configuration, no request. Adding an
+//! algorithm is a file here, a line in [`algorithm`] and a row in the reference table.
+//!
+//! ```
+//! use lb_core::config::settings::Balance;
+//! use lb_core::picker::{Query, Tried, algorithm};
+//! use lb_core::{rng::Rng, time::Instant};
+//!
+//! let nobody = algorithm(Balance::RoundRobin).build(&[], None);
+//! let (tried, rng) = (Tried::new(), Rng::new(1));
+//! let query = Query { tried: &tried, now: Instant::ORIGIN, rng: &rng };
+//! assert_eq!(nobody.pick(&query), None);
+//! ```
 
-/// The members that one request has tried already: a small inline set.
-#[derive(Clone, Debug, Default)]
-pub struct Tried;
+mod round_robin;
+mod trace;
+mod tried;
 
-impl Tried {
-    /// No member yet.
-    pub fn new() -> Self {
-        Self
+use std::any::Any;
+use std::sync::Arc;
+
+pub use round_robin::RoundRobin;
+pub use trace::{Candidate, Standing, Trace};
+pub use tried::Tried;
+
+use crate::config::settings::Balance;
+use crate::pool::Member;
+use crate::rng::Rng;
+use crate::time::Instant;
+
+/// Builds what a pick needs (a turn, a ring, a table), once per published snapshot.
+pub trait Algorithm: Send + Sync {
+    /// A picker over `among`, which are in file order. `before` is the picker of the snapshot before, for
+    /// algorithms that carry something over; it may be another algorithm's.
+    fn build(&self, among: &[Arc<Member>], before: Option<&dyn Picker>) -> Box<dyn Picker>;
+}
+
+/// Chooses among the members it was built for, from any number of threads. Allocates nothing and takes no lock.
+pub trait Picker: Any + Send + Sync {
+    /// Index of the chosen member, or `None` when none is left that the query [allows](Query::allows).
+    fn pick(&self, query: &Query<'_>) -> Option<usize>;
+
+    /// The decision that a pick would make now, with its reasons. It changes nothing.
+    fn explain(&self, query: &Query<'_>) -> Trace;
+}
+
+/// What one pick is asked.
+#[derive(Clone, Copy, Debug)]
+pub struct Query<'a> {
+    /// The members this request has tried.
+    pub tried: &'a Tried,
+    /// The present.
+    pub now: Instant,
+    /// Randomness.
+    pub rng: &'a Rng,
+}
+
+impl Query<'_> {
+    /// May `member` be chosen: not tried yet, and not on a trial that already has its one request?
+    pub fn allows(&self, member: &Member) -> bool {
+        member.is_open() && !self.tried.contains(member)
+    }
+
+    /// The same with its reason, for a [`Trace`].
+    pub fn standing(&self, member: &Member) -> Standing {
+        if self.tried.contains(member) {
+            Standing::Tried
+        } else if member.is_open() {
+            Standing::Free
+        } else {
+            Standing::OnTrial
+        }
+    }
+}
+
+/// The algorithm that a pool's `balance` names.
+pub fn algorithm(balance: Balance) -> Box<dyn Algorithm> {
+    match balance {
+        Balance::RoundRobin => Box::new(RoundRobin),
     }
 }

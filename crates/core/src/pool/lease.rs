@@ -1,12 +1,15 @@
 //! A lease: one attempt in flight at one member. It reports exactly one outcome.
 
+use std::fmt;
+use std::sync::Arc;
+
 use http::StatusCode;
 
-use super::Member;
+use super::{Member, SharedPool};
 use crate::backend::Backend;
 use crate::error::Cause;
+use crate::health::trial::TrialEnd;
 use crate::time::Instant;
-use std::sync::Arc;
 
 /// How an attempt ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -22,12 +25,38 @@ pub enum Outcome {
 }
 
 /// One attempt in flight at one member. Dropping it reports [`Outcome::Abandoned`].
-#[derive(Debug)]
+#[must_use = "dropping a lease ends the attempt"]
 pub struct Lease {
+    pool: Arc<SharedPool>,
     member: Arc<Member>,
+    picked: Instant,
+    /// It still waits for its first byte.
+    waiting: bool,
+    /// It is the one trial of its member, and has shown nothing yet.
+    trial: bool,
+    ended: bool,
 }
 
 impl Lease {
+    pub(super) fn begin(
+        pool: Arc<SharedPool>,
+        member: Arc<Member>,
+        trial: bool,
+        now: Instant,
+    ) -> Self {
+        if member.begin(now) {
+            pool.look_soon();
+        }
+        Self {
+            pool,
+            member,
+            picked: now,
+            waiting: true,
+            trial,
+            ended: false,
+        }
+    }
+
     /// The member it counts at.
     pub fn member(&self) -> &Arc<Member> {
         &self.member
@@ -39,12 +68,70 @@ impl Lease {
     }
 
     /// The member sent something: it is alive, and this attempt no longer waits for its first byte.
+    ///
+    /// Called at the head and at each frame of the body; it costs two relaxed accesses unless something changes.
     pub fn byte(&mut self, now: Instant) {
-        let _ = now;
+        self.member.heard(now);
+        self.stop_waiting();
+        if self.trial {
+            self.trial = false;
+            self.pool.trial_ended(&self.member, TrialEnd::Answered(now));
+        }
+        if self.member.is_stalled() {
+            self.pool.heard_from(&self.member, now);
+        }
     }
 
     /// Ends the attempt.
-    pub fn finish(self, outcome: Outcome, now: Instant) {
-        let _ = (outcome, now);
+    pub fn finish(mut self, outcome: Outcome, now: Instant) {
+        if let Outcome::Answered(_) = outcome {
+            self.byte(now);
+        }
+        self.end(outcome);
+        if let Outcome::ConnectFailed(cause) = outcome {
+            self.pool
+                .connect_failed(&self.member, cause, self.picked, now);
+        }
+        if self.trial {
+            let end = match outcome {
+                Outcome::Abandoned => TrialEnd::Abandoned,
+                _ => TrialEnd::Failed(now),
+            };
+            self.pool.trial_ended(&self.member, end);
+        }
+    }
+
+    fn end(&mut self, outcome: Outcome) {
+        self.ended = true;
+        self.stop_waiting();
+        self.member.end(outcome);
+    }
+
+    fn stop_waiting(&mut self) {
+        if std::mem::take(&mut self.waiting) {
+            self.member.stop_waiting();
+        }
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if self.ended {
+            return;
+        }
+        self.end(Outcome::Abandoned);
+        if self.trial {
+            self.pool.trial_ended(&self.member, TrialEnd::Abandoned);
+        }
+    }
+}
+
+impl fmt::Debug for Lease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lease")
+            .field("member", self.member.name())
+            .field("picked", &self.picked)
+            .field("waiting", &self.waiting)
+            .finish_non_exhaustive()
     }
 }

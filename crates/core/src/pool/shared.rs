@@ -1,17 +1,38 @@
 //! The pool as everybody shares it: one mutex for transitions, one published snapshot for picks.
 
-use std::sync::Arc;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Context;
 
-use super::Lease;
+use arc_swap::ArcSwap;
+use futures::task::AtomicWaker;
+
+use super::machine::{Pool, Report};
+use super::{Lease, Member, MemberView, Snapshot};
 use crate::config::settings::PoolSettings;
-use crate::event::Observer;
-use crate::picker::Tried;
+use crate::error::Cause;
+use crate::event::{Observer, Transition};
+use crate::health::probe::{Finding, Probe};
+use crate::health::trial::TrialEnd;
+use crate::picker::{Query, Tried};
 use crate::rng::Rng;
 use crate::time::Instant;
 
 /// A pool shared by all workers and the monitor.
+///
+/// Picks and leases touch atomics; whatever changes who is eligible goes through one mutex, which is never held
+/// while the observer hears of it.
 pub struct SharedPool {
     name: Arc<str>,
+    pool: Mutex<Pool>,
+    snapshot: ArcSwap<Snapshot>,
+    observer: Arc<dyn Observer>,
+    /// How many members there are.
+    members: usize,
+    /// Something is due before the monitor's time.
+    rung: AtomicBool,
+    monitor: AtomicWaker,
 }
 
 impl SharedPool {
@@ -22,9 +43,15 @@ impl SharedPool {
         observer: Arc<dyn Observer>,
         now: Instant,
     ) -> Arc<Self> {
-        let _ = (rng, observer, now);
+        let (pool, snapshot) = Pool::new(settings, rng, now);
         Arc::new(Self {
             name: (&*settings.name).into(),
+            pool: Mutex::new(pool),
+            snapshot: ArcSwap::from_pointee(snapshot),
+            observer,
+            members: settings.servers.len(),
+            rung: AtomicBool::new(false),
+            monitor: AtomicWaker::new(),
         })
     }
 
@@ -36,7 +63,120 @@ impl SharedPool {
     /// Chooses a member for one attempt and counts it there; `None` when nobody is eligible or all eligible
     /// members are in `tried`. The chosen one is added to `tried`.
     pub fn pick(self: &Arc<Self>, tried: &mut Tried, rng: &Rng, now: Instant) -> Option<Lease> {
-        let _ = (tried, rng, now);
+        let snapshot = self.snapshot.load();
+        // A round is lost only to somebody who took a member's one trial, so there are few.
+        for _ in 0..=snapshot.members().len() {
+            let query = Query { tried, now, rng };
+            let member = snapshot.pick(&query)?;
+            if let Some(trial) = member.admit() {
+                tried.insert(member);
+                let member = Arc::clone(member);
+                return Some(Lease::begin(Arc::clone(self), member, trial, now));
+            }
+        }
         None
+    }
+
+    /// The eligible members as of now; [`Snapshot::explain`] tells whom the next pick would choose.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.snapshot.load_full()
+    }
+
+    /// Every member with its state and counts, in file order.
+    pub fn view(&self) -> Vec<MemberView> {
+        self.lock().view()
+    }
+
+    /// What the monitor has to start now, and when it must ask again at the latest.
+    pub(crate) fn due(&self, rung: bool, now: Instant) -> (Vec<Probe>, Instant) {
+        self.apply(|pool| pool.due(rung, now))
+    }
+
+    /// A probe has its verdict.
+    pub(crate) fn probed(&self, probe: &Probe, finding: Finding, now: Instant) {
+        self.apply(|pool| pool.probed(probe, finding, now));
+    }
+
+    /// A probe is over; `judged`: it had a verdict.
+    pub(crate) fn probe_over(&self, probe: &Probe, judged: bool) {
+        self.lock().probe_over(probe, judged);
+    }
+
+    pub(super) fn connect_failed(
+        &self,
+        member: &Member,
+        cause: Cause,
+        picked: Instant,
+        now: Instant,
+    ) {
+        let index = member.index() as usize;
+        self.apply(|pool| pool.connect_failed(index, cause, picked, now));
+    }
+
+    pub(super) fn heard_from(&self, member: &Member, now: Instant) {
+        self.apply(|pool| pool.heard_from(member.index() as usize, now));
+    }
+
+    pub(super) fn trial_ended(&self, member: &Member, end: TrialEnd) {
+        self.apply(|pool| pool.trial_ended(member.index() as usize, end));
+    }
+
+    /// Makes the monitor ask again at once.
+    pub(super) fn look_soon(&self) {
+        self.rung.store(true, Ordering::SeqCst);
+        self.monitor.wake();
+    }
+
+    /// Did somebody ring? If not, the task of `cx` is woken when somebody does.
+    pub(crate) fn poll_rung(&self, cx: &Context<'_>) -> bool {
+        self.monitor.register(cx.waker());
+        self.rung.swap(false, Ordering::SeqCst)
+    }
+
+    /// Makes a transition, publishes what follows from it, and then tells the observer.
+    fn apply<R>(&self, change: impl FnOnce(&mut Pool) -> R) -> R {
+        let mut pool = self.lock();
+        let result = change(&mut pool);
+        if let Some(snapshot) = pool.publish(&self.snapshot.load()) {
+            self.snapshot.store(Arc::new(snapshot));
+        }
+        let reports = pool.take_reports();
+        let eligible = self.snapshot.load().members().len();
+        let urgent = pool.take_urgent();
+        drop(pool);
+        if urgent {
+            self.look_soon();
+        }
+        for report in &reports {
+            self.tell(report, eligible);
+        }
+        result
+    }
+
+    fn tell(&self, report: &Report, eligible: usize) {
+        self.observer.transition(&Transition {
+            pool: &self.name,
+            member: report.member.name(),
+            from: report.from,
+            to: report.to,
+            trigger: report.trigger,
+            eligible,
+            members: self.members,
+            at: report.at,
+        });
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Pool> {
+        // A transition that panicked has changed one member's facts at most; the next one settles them.
+        self.pool.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for SharedPool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SharedPool")
+            .field("name", &self.name)
+            .field("eligible", &self.snapshot.load())
+            .finish_non_exhaustive()
     }
 }

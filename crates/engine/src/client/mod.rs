@@ -11,4 +11,7 @@ mod idle;
 mod link;
 mod transport;
 
+#[cfg(test)]
+mod tests;
+
 pub use transport::{Client, ClientSettings};

@@ -122,26 +122,7 @@ impl<N: Net, C: Timer> Client<N, C> {
         self.0.idle.count()
     }
 
-    /// Sends on kept connections as long as there are some, at most [`STALE_MAX`] times; gives the request back
-    /// when none of them took it.
-    async fn send_kept(
-        &self,
-        to: &Attempt<'_>,
-        mut request: Request<Body>,
-    ) -> Result<Response<Body>, Failed> {
-        for _ in 0..STALE_MAX {
-            let Some(link) = self.0.idle.take(&to.backend.address) else {
-                break;
-            };
-            match exchange(link, request, &self.0.idle).await {
-                Ok(response) => return Ok(response),
-                Err(Failure::Unsent(unsent, _)) => request = *unsent,
-                Err(Failure::Failed(error)) => return Err(Failed::ForGood(error)),
-            }
-        }
-        Err(Failed::ToSend(request))
-    }
-
+    /// Sends on a new connection. A failure before anything was sent gives the request back.
     async fn send_fresh(
         &self,
         to: &Attempt<'_>,
@@ -179,14 +160,6 @@ impl<N: Net, C: Timer> Client<N, C> {
     }
 }
 
-/// What became of a request on kept connections.
-enum Failed {
-    /// None took it.
-    ToSend(Request<Body>),
-    /// It may have been delivered.
-    ForGood(TransportError),
-}
-
 impl<N: Net, C: Timer> Transport for Client<N, C> {
     async fn send(
         &self,
@@ -199,11 +172,19 @@ impl<N: Net, C: Timer> Transport for Client<N, C> {
             return Err(error.with_unsent(request));
         }
         prepare(&mut request);
-        if to.reuse == Reuse::Allowed {
-            match self.send_kept(to, request).await {
+        let stale_max = match to.reuse {
+            Reuse::Allowed => STALE_MAX,
+            Reuse::Fresh => 0,
+        };
+        for _ in 0..stale_max {
+            let Some(link) = self.0.idle.take(&to.backend.address) else {
+                break;
+            };
+            match exchange(link, request, &self.0.idle).await {
                 Ok(response) => return Ok(response),
-                Err(Failed::ForGood(error)) => return Err(error),
-                Err(Failed::ToSend(unsent)) => request = unsent,
+                Err(Failure::Failed(error)) => return Err(error),
+                // Closed by the server just now: nothing left, nobody needs to know.
+                Err(Failure::Unsent(unsent, _)) => request = *unsent,
             }
         }
         self.send_fresh(to, request).await

@@ -30,12 +30,17 @@ pub(crate) struct Slots {
 
 impl Slots {
     pub(crate) fn new(cap: usize) -> Arc<Self> {
-        Arc::new(Self { open: AtomicUsize::new(0), cap })
+        Arc::new(Self {
+            open: AtomicUsize::new(0),
+            cap,
+        })
     }
 
     fn take(self: &Arc<Self>) -> Option<Slot> {
         let room = |open| (open < self.cap).then_some(open + 1);
-        self.open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, room).ok()?;
+        self.open
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, room)
+            .ok()?;
         Some(Slot(self.clone()))
     }
 }
@@ -61,7 +66,11 @@ pub(crate) struct Acceptor<C> {
 impl<C: Timer> Acceptor<C> {
     /// Accepts until the process drains, then empties the listener's queue and closes it: closing resets what is
     /// queued. `start` must not block. Dropping the future closes the listener at once.
-    pub(crate) async fn run<L: Listen>(self, mut listener: L, mut start: impl FnMut(L::Stream, SocketAddr, Slot)) {
+    pub(crate) async fn run<L: Listen>(
+        self,
+        mut listener: L,
+        mut start: impl FnMut(L::Stream, SocketAddr, Slot),
+    ) {
         let mut draining = pin!(self.drain.reached(Phase::Draining));
         let mut troubled = false;
         loop {
@@ -77,7 +86,8 @@ impl<C: Timer> Acceptor<C> {
                     start(stream, peer, slot);
                 }
                 // The client went away while it was queued: nothing to do, nothing to wait for.
-                Either::Left((Err(error), _)) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                Either::Left((Err(error), _))
+                    if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Either::Left((Err(error), _)) => {
                     drop(slot);
                     if !std::mem::replace(&mut troubled, true) {
@@ -100,7 +110,12 @@ impl<C: Timer> Acceptor<C> {
     }
 
     async fn rest(&self, draining: impl Future<Output = ()> + Unpin) -> Rest {
-        match select(pin!(self.timer.sleep_until(self.timer.now() + REST)), draining).await {
+        match select(
+            pin!(self.timer.sleep_until(self.timer.now() + REST)),
+            draining,
+        )
+        .await
+        {
             Either::Left(_) => Rest::Over,
             Either::Right(_) => Rest::Draining,
         }

@@ -22,15 +22,16 @@ use hyper::service::service_fn;
 use lb_core::body::Body;
 use lb_core::config::settings::Limits;
 use lb_core::error::{BodyError, Reason};
-use lb_core::forward::{Downstream, Forwarder, Tunnel, local_reply};
+use lb_core::forward::{Downstream, Forwarder, Tunnel};
 use lb_core::time::{Instant, Timer};
 use lb_core::transport::Transport;
+use lb_core::upgrade::{Duplex, UpgradeHandle};
 
 use super::drain::{Drain, Phase};
+use super::request_body::RequestBody;
 use super::stream::ClientStream;
 use super::watch::{Guard, Stage, Verdict, Watched};
-use crate::duplex;
-use crate::incoming;
+use crate::duplex::DuplexStream;
 use crate::logging::Logger;
 use crate::rt::Net;
 
@@ -78,13 +79,20 @@ impl Link {
     }
 
     fn tunnel(&self) -> Option<Tunnel> {
-        self.tunnel.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.tunnel
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
     }
 }
 
 /// Serves one connection to its end. Dropping the future closes it.
-pub(crate) async fn serve<N, T, C>(site: Arc<Site<T, C>>, stream: N::Stream, peer: SocketAddr, guard: Guard)
-where
+pub(crate) async fn serve<N, T, C>(
+    site: Arc<Site<T, C>>,
+    stream: N::Stream,
+    peer: SocketAddr,
+    guard: Guard,
+) where
     N: Net,
     T: Transport,
     C: Timer,
@@ -93,7 +101,10 @@ where
         watched: guard.connection.clone(),
         broken: AtomicBool::new(false),
         tunnel: Mutex::new(None),
-        downstream: Downstream { peer, secure: false },
+        downstream: Downstream {
+            peer,
+            secure: false,
+        },
     });
     let stream = ClientStream::<N, C>::new(stream, link.clone(), site.timer.clone());
     let service = service_fn(|request| {
@@ -152,7 +163,9 @@ async fn answer<T: Transport, C: Timer>(
     link.watched.enter(Stage::Busy, site.timer.now());
     let version = request.version();
     let is_head = request.method() == http::Method::HEAD;
-    let forwarded = AssertUnwindSafe(site.forwarder.forward(received(request), &link.downstream)).catch_unwind().await;
+    let forwarded = AssertUnwindSafe(site.forwarder.forward(received(request), &link.downstream))
+        .catch_unwind()
+        .await;
     let mut response = match forwarded {
         Ok(forwarded) => {
             if forwarded.tunnel.is_some() {
@@ -161,10 +174,14 @@ async fn answer<T: Transport, C: Timer>(
             forwarded.response
         }
         // The panic hook has printed where; the process and all other requests go on.
-        Err(_panic) => local_reply::bare(Reason::Internal, is_head),
+        Err(_panic) => Response::new(Body::empty()),
     };
-    if response.status() != StatusCode::SWITCHING_PROTOCOLS && site.drain.has_reached(Phase::Announced) {
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    if response.status() != StatusCode::SWITCHING_PROTOCOLS
+        && site.drain.has_reached(Phase::Announced)
+    {
+        response
+            .headers_mut()
+            .insert(CONNECTION, HeaderValue::from_static("close"));
     }
     response.map(|body| Answer {
         body,
@@ -178,10 +195,13 @@ async fn answer<T: Transport, C: Timer>(
 /// hyper's request as the core wants it.
 fn received(mut request: Request<Incoming>) -> Request<Body> {
     if request.headers().contains_key(UPGRADE) {
-        let handle = duplex::upgrade_handle(hyper::upgrade::on(&mut request));
+        let upgrade = hyper::upgrade::on(&mut request);
+        let handle = UpgradeHandle::new(async move {
+            Ok(Box::new(DuplexStream::new(upgrade.await?)) as Box<dyn Duplex>)
+        });
         request.extensions_mut().insert(handle);
     }
-    request.map(incoming::request_body)
+    request.map(|incoming| Body::stream(RequestBody(incoming)))
 }
 
 /// An answer's body on its way to the client. Its end is the end of the exchange for the watch.
@@ -204,7 +224,10 @@ impl<C: Timer> HttpBody for Answer<C> {
     type Data = Bytes;
     type Error = BodyError;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let polled = Pin::new(&mut self.body).poll_frame(cx);
         if let Poll::Ready(Some(Err(_))) = &polled
             && self.reset_when_cut

@@ -28,13 +28,17 @@ pub(crate) struct Drain {
 
 impl Drain {
     pub(crate) fn new() -> Self {
-        Self { phase: AtomicU8::new(Phase::Serving as u8), waiting: Mutex::new(Vec::new()) }
+        Self {
+            phase: AtomicU8::new(Phase::Serving as u8),
+            waiting: Mutex::new(Vec::new()),
+        }
     }
 
     /// Moves on to `phase`, if it is later than the present one, and wakes whoever waits.
     pub(crate) fn advance(&self, phase: Phase) {
         self.phase.fetch_max(phase as u8, Ordering::SeqCst);
-        let waiting = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
+        let waiting =
+            std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
         for waker in waiting {
             waker.wake();
         }
@@ -57,7 +61,11 @@ impl Drain {
             }
             drop(waiting);
             // The phase may have changed between the look and the registration.
-            if self.has_reached(phase) { Poll::Ready(()) } else { Poll::Pending }
+            if self.has_reached(phase) {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
         })
     }
 }
@@ -82,8 +90,17 @@ mod tests {
         let drain = Drain::new();
         let mut announced = std::pin::pin!(drain.reached(Phase::Announced));
         let mut cut = std::pin::pin!(drain.reached(Phase::Cut));
-        assert_eq!((announced.as_mut().now_or_never(), cut.as_mut().now_or_never()), (None, None));
+        assert_eq!(
+            (
+                announced.as_mut().now_or_never(),
+                cut.as_mut().now_or_never()
+            ),
+            (None, None)
+        );
         drain.advance(Phase::Draining);
-        assert_eq!((announced.now_or_never(), cut.now_or_never()), (Some(()), None));
+        assert_eq!(
+            (announced.now_or_never(), cut.now_or_never()),
+            (Some(()), None)
+        );
     }
 }

@@ -3,5 +3,6 @@
 pub(crate) mod accept;
 pub(crate) mod connection;
 pub(crate) mod drain;
+mod request_body;
 pub(crate) mod stream;
 pub(crate) mod watch;

@@ -18,6 +18,9 @@ pub(crate) struct ClientStream<N: Net, C> {
     timer: C,
 }
 
+// Nothing in it is pinned: hyper asks for that of the stream, and a timer is never polled.
+impl<N: Net, C> Unpin for ClientStream<N, C> {}
+
 impl<N: Net, C: Timer> ClientStream<N, C> {
     pub(crate) fn new(inner: N::Stream, link: Arc<Link>, timer: C) -> Self {
         Self { inner, link, timer }
@@ -32,7 +35,11 @@ impl<N: Net, C: Timer> ClientStream<N, C> {
 }
 
 impl<N: Net, C: Timer> Read for ClientStream<N, C> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
         let this = &mut *self;
         // Whether it is bytes or the end that arrives makes no difference to a deadline.
         let result = Pin::new(&mut this.inner).poll_read(cx, buf);
@@ -44,7 +51,11 @@ impl<N: Net, C: Timer> Read for ClientStream<N, C> {
 }
 
 impl<N: Net, C: Timer> Write for ClientStream<N, C> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
         let result = Pin::new(&mut self.inner).poll_write(cx, buf);
         self.wrote(&result);
         result

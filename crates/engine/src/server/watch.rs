@@ -35,7 +35,13 @@ pub(crate) enum Stage {
 
 impl Stage {
     fn from_u8(stage: u8) -> Self {
-        [Self::Fresh, Self::Head, Self::Busy, Self::Idle, Self::Tunnel][usize::from(stage)]
+        [
+            Self::Fresh,
+            Self::Head,
+            Self::Busy,
+            Self::Idle,
+            Self::Tunnel,
+        ][usize::from(stage)]
     }
 }
 
@@ -88,10 +94,17 @@ pub(crate) struct Situation {
 }
 
 /// The rules. `draining_since` is the moment from which idle connections are unwanted.
-pub(crate) fn judge(at: Situation, patience: &Patience, draining_since: Option<Instant>, now: Instant) -> Verdict {
+pub(crate) fn judge(
+    at: Situation,
+    patience: &Patience,
+    draining_since: Option<Instant>,
+    now: Instant,
+) -> Verdict {
     let spent = now.saturating_since(at.since);
     if at.stage != Stage::Tunnel
-        && at.blocked_since.is_some_and(|since| now.saturating_since(since) >= patience.write)
+        && at
+            .blocked_since
+            .is_some_and(|since| now.saturating_since(since) >= patience.write)
     {
         return Verdict::Cut;
     }
@@ -152,7 +165,8 @@ impl Watched {
     /// The client does not take what we write.
     pub(crate) fn write_blocked(&self, now: impl FnOnce() -> Instant) {
         if self.blocked_since.load(Ordering::Relaxed) == FLOWING {
-            self.blocked_since.store(now().as_nanos(), Ordering::Relaxed);
+            self.blocked_since
+                .store(now().as_nanos(), Ordering::Relaxed);
         }
     }
 
@@ -204,7 +218,9 @@ struct Connections {
 
 impl Watch {
     fn lock(&self) -> MutexGuard<'_, Connections> {
-        self.connections.lock().unwrap_or_else(PoisonError::into_inner)
+        self.connections
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Watches a new connection until the guard is dropped.
@@ -214,14 +230,22 @@ impl Watch {
         let id = connections.next;
         connections.next += 1;
         connections.open.insert(id, connection.clone());
-        Guard { watch: self.clone(), id, connection }
+        Guard {
+            watch: self.clone(),
+            id,
+            connection,
+        }
     }
 
     /// Completes when no connection is open.
     pub(crate) fn empty(&self) -> impl Future<Output = ()> + Send + '_ {
         poll_fn(|cx| {
             self.emptied.register(cx.waker());
-            if self.lock().open.is_empty() { Poll::Ready(()) } else { Poll::Pending }
+            if self.lock().open.is_empty() {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
         })
     }
 
@@ -230,14 +254,22 @@ impl Watch {
         let connections = self.lock();
         let mut busy = 0;
         for connection in connections.open.values() {
-            busy += usize::from(matches!(connection.stage(), Stage::Busy | Stage::Tunnel | Stage::Head));
+            busy += usize::from(matches!(
+                connection.stage(),
+                Stage::Busy | Stage::Tunnel | Stage::Head
+            ));
             connection.pronounce(Verdict::Cut);
         }
         busy
     }
 
     /// Looks at every connection, tick by tick, until dropped.
-    pub(crate) async fn sweep<C: Timer>(&self, patience: Patience, drain: &Drain, timer: &C) -> Infallible {
+    pub(crate) async fn sweep<C: Timer>(
+        &self,
+        patience: Patience,
+        drain: &Drain,
+        timer: &C,
+    ) -> Infallible {
         let tick = patience.tick();
         let mut draining_since = None;
         loop {
@@ -302,25 +334,52 @@ mod tests {
             (Stage::Tunnel, 1_000, Verdict::Keep),
         ];
         for (stage, second, verdict) in table {
-            let situation = Situation { stage, since: at(0), blocked_since: None };
-            assert_eq!(judge(situation, &PATIENCE, None, at(second)), verdict, "{stage:?} after {second} s");
+            let situation = Situation {
+                stage,
+                since: at(0),
+                blocked_since: None,
+            };
+            assert_eq!(
+                judge(situation, &PATIENCE, None, at(second)),
+                verdict,
+                "{stage:?} after {second} s"
+            );
         }
     }
 
     #[test]
     fn a_client_that_takes_nothing_is_cut() {
-        let situation = Situation { stage: Stage::Busy, since: at(0), blocked_since: Some(at(5)) };
+        let situation = Situation {
+            stage: Stage::Busy,
+            since: at(0),
+            blocked_since: Some(at(5)),
+        };
         assert_eq!(judge(situation, &PATIENCE, None, at(34)), Verdict::Keep);
         assert_eq!(judge(situation, &PATIENCE, None, at(35)), Verdict::Cut);
     }
 
     #[test]
     fn draining_closes_idle_connections_after_a_grace_and_leaves_busy_ones() {
-        let idle = |since| Situation { stage: Stage::Idle, since: at(since), blocked_since: None };
+        let idle = |since| Situation {
+            stage: Stage::Idle,
+            since: at(since),
+            blocked_since: None,
+        };
         assert_eq!(judge(idle(0), &PATIENCE, Some(at(5)), at(5)), Verdict::Keep);
-        assert_eq!(judge(idle(0), &PATIENCE, Some(at(5)), at(6)), Verdict::Close);
-        assert_eq!(judge(idle(6), &PATIENCE, Some(at(5)), at(6)), Verdict::Keep, "it has just become idle");
-        let busy = Situation { stage: Stage::Busy, since: at(0), blocked_since: None };
+        assert_eq!(
+            judge(idle(0), &PATIENCE, Some(at(5)), at(6)),
+            Verdict::Close
+        );
+        assert_eq!(
+            judge(idle(6), &PATIENCE, Some(at(5)), at(6)),
+            Verdict::Keep,
+            "it has just become idle"
+        );
+        let busy = Situation {
+            stage: Stage::Busy,
+            since: at(0),
+            blocked_since: None,
+        };
         assert_eq!(judge(busy, &PATIENCE, Some(at(5)), at(60)), Verdict::Keep);
     }
 
@@ -329,7 +388,10 @@ mod tests {
         let connection = Watched::new(at(0));
         connection.bytes_arrived(|| at(9));
         assert_eq!(connection.stage(), Stage::Head);
-        assert_eq!(judge(connection.situation(), &PATIENCE, None, at(10)), Verdict::Cut);
+        assert_eq!(
+            judge(connection.situation(), &PATIENCE, None, at(10)),
+            Verdict::Cut
+        );
     }
 
     #[test]
@@ -339,8 +401,14 @@ mod tests {
         connection.enter(Stage::Idle, at(2));
         connection.bytes_arrived(|| at(50));
         connection.bytes_arrived(|| at(58));
-        assert_eq!(judge(connection.situation(), &PATIENCE, None, at(59)), Verdict::Keep);
-        assert_eq!(judge(connection.situation(), &PATIENCE, None, at(60)), Verdict::Cut);
+        assert_eq!(
+            judge(connection.situation(), &PATIENCE, None, at(59)),
+            Verdict::Keep
+        );
+        assert_eq!(
+            judge(connection.situation(), &PATIENCE, None, at(60)),
+            Verdict::Cut
+        );
     }
 
     #[test]

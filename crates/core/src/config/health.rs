@@ -1,0 +1,175 @@
+//! How a pool's members are probed.
+
+use std::num::NonZeroU32;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use http::Method;
+use http::uri::PathAndQuery;
+
+use super::raw::Value;
+use super::reader::{Item, Table, set};
+use super::settings::{Check, Health, ProbeSettings, StatusRanges};
+use super::source::quoted;
+
+const EXPECTED: &str = "\"off\", a path such as \"/healthz\", or a table";
+/// Rise and fall beyond this are never reached in time to matter.
+const COUNT_MAX: u32 = 1000;
+
+/// The path `/`.
+pub(super) const PATH_ROOT: PathAndQuery = PathAndQuery::from_static("/");
+
+/// A pool's health: off, a path, or a table.
+pub(super) fn health(item: Item<'_>) -> Option<Health> {
+    match item.value() {
+        Value::Table(_) => item.table("", "").map(probes).map(Health::Probes),
+        Value::String(text) if text == "off" => Some(Health::Off),
+        Value::String(text) if text.starts_with('/') => path_check(&item).map(|check| {
+            Health::Probes(ProbeSettings {
+                check,
+                ..ProbeSettings::default()
+            })
+        }),
+        Value::String(text) => {
+            let help = "left out, it is a TCP connect every 2s";
+            item.fail(format!("found {}", quoted(text)), EXPECTED, help);
+            None
+        }
+        _ => {
+            item.fail_type(EXPECTED, "");
+            None
+        }
+    }
+}
+
+/// `GET` on the path that the item states.
+pub(super) fn path_check(item: &Item<'_>) -> Option<Check> {
+    Some(Check::Http {
+        method: Method::GET,
+        path: path(item)?,
+        expect: StatusRanges::default(),
+    })
+}
+
+/// Sets the interval and what follows from it while nothing else is said.
+pub(super) fn set_interval(probes: &mut ProbeSettings, interval: Option<Duration>) {
+    if let Some(interval) = interval {
+        probes.interval = interval;
+        probes.interval_down = probes.interval_down.min(interval);
+        probes.timeout = ProbeSettings::default_timeout(interval);
+    }
+}
+
+/// A table that somebody complained about yields something, too: the complaint counts.
+fn probes(mut table: Table<'_>) -> ProbeSettings {
+    let mut probes = ProbeSettings::default();
+    probes.check = check(&mut table);
+    let interval = table.take("interval").and_then(|item| item.duration());
+    set_interval(&mut probes, interval);
+    if let Some(item) = table.take("interval-down") {
+        set(&mut probes.interval_down, item.duration());
+        if probes.interval_down > probes.interval {
+            item.fail(
+                "longer than the interval",
+                "at most the interval",
+                "a member that is down is asked more often, so that it is back soon",
+            );
+        }
+    }
+    set(
+        &mut probes.timeout,
+        table.take("timeout").and_then(|item| item.duration()),
+    );
+    set(
+        &mut probes.rise,
+        table.take("rise").and_then(|item| count(&item)),
+    );
+    set(
+        &mut probes.fall,
+        table.take("fall").and_then(|item| count(&item)),
+    );
+    table.finish(&[]);
+    probes
+}
+
+fn check(table: &mut Table<'_>) -> Check {
+    let path_item = table.take("path");
+    let method_item = table.take("method");
+    let expect_item = table.take("expect");
+    let Some(path_item) = path_item else {
+        for item in [&method_item, &expect_item].into_iter().flatten() {
+            item.fail(
+                "without a path, a probe is a TCP connect",
+                "",
+                "add a path such as path = \"/healthz\", or leave this out",
+            );
+        }
+        return Check::Tcp;
+    };
+    let path = path(&path_item);
+    let method = method_item.map(|item| method(&item));
+    let expect = expect_item.map(expect);
+    Check::Http {
+        method: method.flatten().unwrap_or(Method::GET),
+        path: path.unwrap_or(PATH_ROOT),
+        expect: expect.flatten().unwrap_or_default(),
+    }
+}
+
+fn path(item: &Item<'_>) -> Option<PathAndQuery> {
+    const EXPECTED: &str = "a path such as \"/healthz\"";
+    let text = item.string(EXPECTED)?;
+    if !text.starts_with('/') {
+        let help = "a path begins with a slash; host and port are the server's";
+        item.fail(format!("found {}", quoted(text)), EXPECTED, help);
+        return None;
+    }
+    let plain = text
+        .bytes()
+        .all(|byte| byte.is_ascii_graphic() && byte != b'#');
+    let path = text.parse().ok().filter(|_| plain && text.len() <= 1024);
+    if path.is_none() {
+        let help = "spaces, # and what is not ASCII are written with %";
+        item.fail(format!("{} is not a path", quoted(text)), EXPECTED, help);
+    }
+    path
+}
+
+/// A probe is repeated for ever, so it must be safe.
+fn method(item: &Item<'_>) -> Option<Method> {
+    match item.word(&["GET", "HEAD", "OPTIONS"], &[])? {
+        "HEAD" => Some(Method::HEAD),
+        "OPTIONS" => Some(Method::OPTIONS),
+        _ => Some(Method::GET),
+    }
+}
+
+fn count(item: &Item<'_>) -> Option<NonZeroU32> {
+    NonZeroU32::new(item.integer(1..=COUNT_MAX, "it is a number of probes in a row")?)
+}
+
+fn expect(item: Item<'_>) -> Option<StatusRanges> {
+    const EXPECTED: &str = "statuses such as \"200-299\" or \"200,204\"";
+    let text = match item.value() {
+        Value::Integer(status) => status.to_string(),
+        _ => item.string(EXPECTED)?.to_owned(),
+    };
+    let ranges: Option<Vec<_>> = text.split(',').map(|part| range(part.trim())).collect();
+    if ranges.is_none() {
+        let help = "a status that ends an exchange is a number from 200 to 599";
+        item.fail(format!("found {}", quoted(&text)), EXPECTED, help);
+    }
+    ranges.map(StatusRanges::new)
+}
+
+fn range(text: &str) -> Option<RangeInclusive<u16>> {
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    let (first, last) = (status(first)?, status(last)?);
+    (first <= last).then_some(first..=last)
+}
+
+fn status(text: &str) -> Option<u16> {
+    let digits = text.len() == 3 && text.bytes().all(|byte| byte.is_ascii_digit());
+    let status = text.parse().ok().filter(|_| digits)?;
+    (200..=599).contains(&status).then_some(status)
+}

@@ -1,0 +1,125 @@
+//! What a request may cost a pool, and what a client may cost.
+
+use std::time::Duration;
+
+use super::address;
+use super::raw::Value;
+use super::reader::{Item, Table, set};
+use super::settings::{Limits, Network, PoolLimits};
+use super::source::quoted;
+use super::value;
+
+const RETRIES_MAX: u32 = 10;
+const IDLE_MAX: u32 = 10_000;
+const HEAD_MIN: u64 = 8 << 10;
+const HEAD_MAX: u64 = 1 << 20;
+const FIELDS_MIN: u32 = 16;
+const FIELDS_MAX: u32 = 1000;
+const CONNECTIONS_MAX: u32 = 1_000_000;
+
+/// `pool.NAME.limits`.
+pub(super) fn pool(item: Option<Item<'_>>) -> PoolLimits {
+    let mut limits = PoolLimits::default();
+    let Some(mut table) = item.and_then(|item| item.table("a table", "")) else {
+        return limits;
+    };
+    let retries = table.take("retries");
+    let why = "each retry multiplies the load of an incident";
+    set(
+        &mut limits.retries,
+        retries.and_then(|item| item.integer(0..=RETRIES_MAX, why)),
+    );
+    let budget = table.take("retry-budget");
+    set(
+        &mut limits.retry_budget_percent,
+        budget.and_then(|item| percent(&item)),
+    );
+    duration(&mut table, "connect", &mut limits.connect);
+    duration(&mut table, "first-byte", &mut limits.first_byte);
+    duration(&mut table, "body-idle", &mut limits.body_idle);
+    if let Some(item) = table.take("total") {
+        limits.total = if item.is_off() { None } else { item.duration() };
+    }
+    let idle = table.take("idle-per-worker");
+    let idle = idle.and_then(|item| item.integer(0..=IDLE_MAX, "0 keeps none"));
+    set(
+        &mut limits.idle_per_worker,
+        idle.and_then(|n| usize::try_from(n).ok()),
+    );
+    table.finish(&["in-flight-per-server", "queue"]);
+    limits
+}
+
+/// `limits`.
+pub(super) fn client(item: Option<Item<'_>>) -> Limits {
+    let mut limits = Limits::default();
+    let Some(mut table) = item.and_then(|item| item.table("a table", "")) else {
+        return limits;
+    };
+    let proxies = table.take("trusted-proxies");
+    set(&mut limits.trusted_proxies, proxies.and_then(networks));
+    let head = table.take("head-bytes");
+    let why = "smaller heads refuse ordinary requests, larger ones cost memory per connection";
+    let head = head.and_then(|item| item.size(HEAD_MIN..=HEAD_MAX, why));
+    set(
+        &mut limits.head_bytes,
+        head.and_then(|n| usize::try_from(n).ok()),
+    );
+    let fields = table.take("header-count");
+    let why = "fewer refuse ordinary requests, more cost memory per connection";
+    let fields = fields.and_then(|item| item.integer(FIELDS_MIN..=FIELDS_MAX, why));
+    set(
+        &mut limits.header_count,
+        fields.and_then(|n| usize::try_from(n).ok()),
+    );
+    duration(&mut table, "head-timeout", &mut limits.head_timeout);
+    duration(&mut table, "body-idle", &mut limits.body_idle);
+    duration(&mut table, "keep-alive-idle", &mut limits.keep_alive_idle);
+    let connections = table.take("connections");
+    let why = "the system's limit of open files counts, too";
+    let connections = connections.and_then(|item| item.integer(1..=CONNECTIONS_MAX, why));
+    set(
+        &mut limits.connections,
+        connections.and_then(|n| usize::try_from(n).ok()),
+    );
+    if let Some(item) = table.take("body-bytes") {
+        limits.body_bytes = if item.is_off() {
+            None
+        } else {
+            item.size(1..=u64::MAX, "\"off\" is no limit")
+        };
+    }
+    duration(&mut table, "tunnel-idle", &mut limits.tunnel_idle);
+    for (key, slot) in [
+        ("shutdown-delay", &mut limits.shutdown_delay),
+        ("shutdown-grace", &mut limits.shutdown_grace),
+    ] {
+        let item = table.take(key);
+        set(slot, item.and_then(|item| item.duration_or_zero()));
+    }
+    table.finish(&[]);
+    limits
+}
+
+fn duration(table: &mut Table<'_>, key: &'static str, slot: &mut Duration) {
+    set(slot, table.take(key).and_then(|item| item.duration()));
+}
+
+fn percent(item: &Item<'_>) -> Option<u32> {
+    const EXPECTED: &str = "a share such as \"20%\"";
+    let Value::String(text) = item.value() else {
+        item.fail_type(EXPECTED, "a share is a string with a percent sign");
+        return None;
+    };
+    let percent = value::percent(text).filter(|percent| *percent <= 100);
+    if percent.is_none() {
+        let help = "a whole number from 0 to 100 and a percent sign";
+        item.fail(format!("found {}", quoted(text)), EXPECTED, help);
+    }
+    percent
+}
+
+fn networks(item: Item<'_>) -> Option<Vec<Network>> {
+    let items = item.array("a list such as [\"10.0.0.0/8\"]", "")?;
+    Some(items.iter().filter_map(address::network).collect())
+}

@@ -1,0 +1,173 @@
+//! A pool's section: its servers and how one of them is chosen.
+
+use std::collections::BTreeSet;
+use std::num::NonZeroU32;
+
+use super::address;
+use super::file::check_name;
+use super::raw::Value;
+use super::reader::{Item, set};
+use super::settings::{Balance, PoolSettings};
+use super::source::quoted;
+use super::{health, limits};
+use crate::backend::Backend;
+
+/// Algorithms of the product that this version does not have.
+const BALANCE_LATER: [&str; 8] = [
+    "random",
+    "least-requests",
+    "p2c",
+    "peak-ewma",
+    "hash",
+    "rendezvous",
+    "ketama",
+    "maglev",
+];
+/// Keys of the product that this version does not have.
+const LATER: [&str; 4] = ["sticky", "passive", "slow-start", "when-all-down"];
+
+const SERVERS: &str = "a list such as [\"127.0.0.1:9001\", \"127.0.0.1:9002\"]";
+
+/// The pool called `name`. `None` if somebody complained.
+pub(super) fn pool(name: &str, item: Item<'_>) -> Option<PoolSettings> {
+    let named = check_name(name, &item);
+    let mut table = item.table("a table with the key servers", "")?;
+    let servers = match table.take("servers") {
+        Some(item) => servers(item),
+        None => {
+            table.fail_absent("servers", SERVERS, "");
+            None
+        }
+    };
+    let mut pool = PoolSettings::new(name, Vec::new());
+    set(&mut pool.balance, table.take("balance").and_then(balance));
+    set(
+        &mut pool.health,
+        table.take("health").and_then(health::health),
+    );
+    pool.limits = limits::pool(table.take("limits"));
+    table.finish(&LATER);
+    pool.servers = servers?;
+    named.then_some(pool)
+}
+
+/// The servers, in order. `None` if somebody complained.
+pub(super) fn servers(item: Item<'_>) -> Option<Vec<Backend>> {
+    if matches!(item.value(), Value::String(_)) {
+        item.fail_type(SERVERS, "put it in brackets");
+        return None;
+    }
+    if matches!(item.value(), Value::Array(items) if items.is_empty()) {
+        item.fail_absent(
+            "found an empty list",
+            "at least one server",
+            "a pool without servers can serve nobody",
+        );
+        return None;
+    }
+    collect(item.array(SERVERS, "")?)
+}
+
+/// The servers that `items` state, each one address and one name.
+pub(super) fn collect(items: Vec<Item<'_>>) -> Option<Vec<Backend>> {
+    let mut servers: Vec<Backend> = Vec::new();
+    let mut addresses = BTreeSet::new();
+    let mut names = BTreeSet::new();
+    let mut complete = true;
+    for item in items {
+        let place = item.place();
+        let Some(server) = server(item) else {
+            complete = false;
+            continue;
+        };
+        let shown = server.address.to_string();
+        if !addresses.insert(shown.clone()) {
+            place.fail(
+                format!("{} stands here twice", quoted(&shown)),
+                "an address of its own",
+                "each server is one entry; there is no weight by repetition",
+            );
+            complete = false;
+        } else if !names.insert(server.name.clone()) {
+            let problem = format!("the name {} stands here twice", quoted(&server.name));
+            place.fail(problem, "a name of its own", "");
+            complete = false;
+        }
+        servers.push(server);
+    }
+    complete.then_some(servers)
+}
+
+fn server(item: Item<'_>) -> Option<Backend> {
+    if !matches!(item.value(), Value::Table(_)) {
+        return address::server(&item).map(Backend::new);
+    }
+    let mut table = item.table("", "")?;
+    let url = table.take("url");
+    if url.is_none() {
+        table.fail_absent(
+            "url",
+            "where the server is",
+            "write { url = \"127.0.0.1:9001\" }",
+        );
+    }
+    let address = url.and_then(|item| address::server(&item));
+    let name = table.take("name").map(|item| {
+        let name = item.string("a name")?;
+        check_name(name, &item).then(|| Box::from(name))
+    });
+    let weight = table.take("weight").map(|item| weight(&item));
+    table.finish(&["backup"]);
+    let mut server = Backend::new(address?);
+    if let Some(name) = name {
+        server.name = name?;
+    }
+    if let Some(weight) = weight {
+        server.weight = weight?;
+    }
+    Some(server)
+}
+
+fn weight(item: &Item<'_>) -> Option<NonZeroU32> {
+    const EXPECTED: &str = "a whole number above zero";
+    match item.value() {
+        Value::Integer(1) => Some(NonZeroU32::MIN),
+        Value::Integer(0) => {
+            let help = "a server that shall get nothing is left out";
+            item.fail("found a weight of zero", EXPECTED, help);
+            None
+        }
+        Value::Integer(number) if *number > 1 && *number <= 65_535 => {
+            item.fail_later("a weight other than 1");
+            None
+        }
+        Value::Integer(number) => {
+            item.fail(format!("found {number}"), EXPECTED, "");
+            None
+        }
+        _ => {
+            item.fail_type(EXPECTED, "");
+            None
+        }
+    }
+}
+
+fn balance(item: Item<'_>) -> Option<Balance> {
+    let item = if matches!(item.value(), Value::Table(_)) {
+        let mut table = item.table("", "")?;
+        let by = table.take("by");
+        if by.is_none() {
+            table.fail_absent(
+                "by",
+                "the name of an algorithm",
+                "write balance = \"round-robin\"",
+            );
+        }
+        table.finish(&["key", "ring", "max-load"]);
+        by?
+    } else {
+        item
+    };
+    item.word(&["round-robin"], &BALANCE_LATER)
+        .map(|_| Balance::RoundRobin)
+}

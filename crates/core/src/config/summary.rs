@@ -1,0 +1,228 @@
+//! What would run, in words.
+
+use std::fmt::{Display, Write as _};
+
+use super::settings::{
+    AccessLog, Balance, Check, Health, Limits, ListenAddress, LogFormat, LogSettings, PoolLimits,
+    Settings, StatusRanges, Workers,
+};
+use super::value::{show_duration, show_size};
+
+/// What a balancer with these settings would do, as lines for a person: listeners, pool, servers, health, and whatever
+/// differs from the defaults.
+pub fn summary(settings: &Settings) -> String {
+    let mut lines = Lines::default();
+    for listener in &settings.listeners {
+        let address = match listener.address {
+            ListenAddress::Any(port) => format!(":{port} (every address)"),
+            ListenAddress::Exact(address) => address.to_string(),
+        };
+        lines.row("listen", &format_args!("{} on {address}", listener.name));
+    }
+    let pool = &settings.pool;
+    let Balance::RoundRobin = pool.balance;
+    let count = pool.servers.len();
+    let servers = if count == 1 { "server" } else { "servers" };
+    lines.row(
+        "pool",
+        &format_args!("{}: {count} {servers}, round-robin", pool.name),
+    );
+    for server in &pool.servers {
+        let address = server.address.to_string();
+        if *server.name == *address {
+            lines.row("", &address);
+        } else {
+            lines.row("", &format_args!("{} at {address}", server.name));
+        }
+    }
+    lines.row("health", &health(&pool.health));
+    match settings.workers {
+        Workers::Auto => lines.row("workers", &"one per core"),
+        Workers::Count(count) => lines.row("workers", &count),
+    }
+    lines.row("log", &log(settings.log));
+    if let Some(header) = &settings.debug.backend_header {
+        lines.row(
+            "debug",
+            &format_args!("responses name the server in {header}"),
+        );
+    }
+    let mut label = "limits";
+    let changed = pool_limits(&pool.limits)
+        .into_iter()
+        .zip(pool_limits(&PoolLimits::default()));
+    for ((key, value), (_, default)) in changed {
+        if value != default {
+            let row = format!(
+                "pool.{}.limits.{key} = {value} (default {default})",
+                pool.name
+            );
+            lines.row(std::mem::take(&mut label), &row);
+        }
+    }
+    let changed = limits(&settings.limits)
+        .into_iter()
+        .zip(limits(&Limits::default()));
+    for ((key, value), (_, default)) in changed {
+        if value != default {
+            let row = format!("limits.{key} = {value} (default {default})");
+            lines.row(std::mem::take(&mut label), &row);
+        }
+    }
+    lines.0
+}
+
+#[derive(Default)]
+struct Lines(String);
+
+impl Lines {
+    fn row(&mut self, label: &str, text: &dyn Display) {
+        // Writing to a string can't fail.
+        let _ = writeln!(self.0, "{label:<8} {text}");
+    }
+}
+
+fn health(health: &Health) -> String {
+    let Health::Probes(probes) = health else {
+        return "off: traffic alone decides".to_owned();
+    };
+    let check = match &probes.check {
+        Check::Tcp => "TCP connect".to_owned(),
+        Check::Http {
+            method,
+            path,
+            expect,
+        } => {
+            format!("{method} {path} expecting {}", ranges(expect))
+        }
+    };
+    format!(
+        "{check}, every {} ({} while not up), timeout {}, rise {}, fall {}",
+        show_duration(probes.interval),
+        show_duration(probes.interval_down),
+        show_duration(probes.timeout),
+        probes.rise,
+        probes.fall
+    )
+}
+
+fn ranges(statuses: &StatusRanges) -> String {
+    let range = |range: &std::ops::RangeInclusive<u16>| match (range.start(), range.end()) {
+        (first, last) if first == last => first.to_string(),
+        (first, last) => format!("{first}-{last}"),
+    };
+    let ranges: Vec<String> = statuses.ranges().iter().map(range).collect();
+    ranges.join(",")
+}
+
+fn log(log: LogSettings) -> String {
+    let access = match log.access {
+        AccessLog::Off => "no requests".to_owned(),
+        AccessLog::Errors => "failed requests".to_owned(),
+        AccessLog::All => "all requests".to_owned(),
+        AccessLog::Share(share) => format!("failed requests and {share} of the others"),
+    };
+    let format = match log.format {
+        LogFormat::Auto => "text on a terminal, else JSON",
+        LogFormat::Text => "text",
+        LogFormat::Json => "JSON",
+    };
+    format!("{access}, as {format}")
+}
+
+fn pool_limits(limits: &PoolLimits) -> [(&'static str, String); 7] {
+    [
+        ("retries", limits.retries.to_string()),
+        ("retry-budget", format!("{}%", limits.retry_budget_percent)),
+        ("connect", show_duration(limits.connect)),
+        ("first-byte", show_duration(limits.first_byte)),
+        ("body-idle", show_duration(limits.body_idle)),
+        ("total", limits.total.map_or_else(off, show_duration)),
+        ("idle-per-worker", limits.idle_per_worker.to_string()),
+    ]
+}
+
+fn limits(limits: &Limits) -> [(&'static str, String); 11] {
+    let proxies: Vec<String> = limits
+        .trusted_proxies
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    [
+        ("trusted-proxies", format!("[{}]", proxies.join(", "))),
+        ("head-bytes", show_size(limits.head_bytes as u64)),
+        ("header-count", limits.header_count.to_string()),
+        ("head-timeout", show_duration(limits.head_timeout)),
+        ("body-idle", show_duration(limits.body_idle)),
+        ("keep-alive-idle", show_duration(limits.keep_alive_idle)),
+        ("connections", limits.connections.to_string()),
+        ("body-bytes", limits.body_bytes.map_or_else(off, show_size)),
+        ("tunnel-idle", show_duration(limits.tunnel_idle)),
+        ("shutdown-delay", show_duration(limits.shutdown_delay)),
+        ("shutdown-grace", show_duration(limits.shutdown_grace)),
+    ]
+}
+
+fn off() -> String {
+    "off".to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::{parse, summary};
+
+    #[test]
+    fn the_summary_shows_what_runs_and_what_differs_from_the_defaults() {
+        let text = br#"
+            workers = 2
+            [listen]
+            web = ":8080"
+            local = "127.0.0.1:0"
+            [pool.app]
+            servers = ["127.0.0.1:9001", { url = "localhost:9002", name = "s2" }]
+            health = { path = "/up", interval = "1m30s", expect = "200-299,304" }
+            limits = { retries = 1, total = "1m" }
+            [limits]
+            trusted-proxies = ["10.0.0.0/8", "192.0.2.1"]
+            body-bytes = "10MiB"
+            [log]
+            access = 0.01
+            [debug]
+            backend-header = "X-Served-By"
+        "#;
+        let settings = parse("lb.toml", text, &|_| None).unwrap();
+        assert_eq!(
+            summary(&settings),
+            "listen   web on :8080 (every address)
+listen   local on 127.0.0.1:0
+pool     app: 2 servers, round-robin
+         127.0.0.1:9001
+         s2 at localhost:9002
+health   GET /up expecting 200-299,304, every 1m30s (200ms while not up), timeout 1s, rise 2, fall 3
+workers  2
+log      failed requests and 0.01 of the others, as text on a terminal, else JSON
+debug    responses name the server in x-served-by
+limits   pool.app.limits.retries = 1 (default 2)
+         pool.app.limits.total = 1m (default off)
+         limits.trusted-proxies = [10.0.0.0/8, 192.0.2.1/32] (default [])
+         limits.body-bytes = 10MiB (default off)
+"
+        );
+    }
+
+    #[test]
+    fn untouched_defaults_are_not_listed() {
+        let text = b"[listen]\nweb = \":1\"\n[pool.app]\nservers = [\"a:1\"]\nhealth = \"off\"\n";
+        let settings = parse("lb.toml", text, &|_| None).unwrap();
+        assert_eq!(
+            summary(&settings),
+            "listen   web on :1 (every address)
+pool     app: 1 server, round-robin
+         a:1
+health   off: traffic alone decides
+workers  one per core
+log      failed requests, as text on a terminal, else JSON
+"
+        );
+    }
+}

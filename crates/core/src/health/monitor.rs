@@ -1,0 +1,136 @@
+//! The driver of health: asks the pool what is due, does that, and tells it what came out. It decides nothing.
+
+use std::convert::Infallible;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
+
+use futures::stream::{FuturesUnordered, Stream};
+use http_body::Body as _;
+
+use super::probe::{DRAIN_MAX, Finding, Probe};
+use crate::body::Body;
+use crate::config::settings::Check;
+use crate::pool::SharedPool;
+use crate::time::{Timer, timeout};
+use crate::transport::Transport;
+
+/// Probes every member, watches for stalled ones, offers trials, and applies what comes back, until dropped.
+///
+/// HTTP probes go through the transport's [`send`](Transport::send), TCP probes through its
+/// [`check`](Transport::check). A pool without probes needs this future, too: for trials and the stall guard. One
+/// at a time is enough for a pool, and only the last one that was polled is woken early.
+///
+/// Cancel-safe: nothing is lost but the running probes, and those are due again for the next monitor.
+pub async fn monitor<T: Transport, C: Timer>(
+    pool: &SharedPool,
+    transport: &T,
+    timer: &C,
+) -> Infallible {
+    let mut running = FuturesUnordered::new();
+    let mut rung = false;
+    loop {
+        let (probes, next) = pool.due(rung, timer.now());
+        for probe in probes {
+            let judged = false;
+            let probe = Running {
+                pool,
+                probe,
+                judged,
+            };
+            running.push(run(transport, timer, probe));
+        }
+        let sleep = pin!(timer.sleep_until(next));
+        rung = something_happens(pool, Pin::new(&mut running), sleep).await;
+    }
+}
+
+/// Waits until the pool rings, a probe is over, or `sleep` is. Returns whether the pool rang.
+async fn something_happens(
+    pool: &SharedPool,
+    mut running: Pin<&mut impl Stream<Item = ()>>,
+    mut sleep: Pin<&mut impl Future<Output = ()>>,
+) -> bool {
+    poll_fn(|cx: &mut Context<'_>| {
+        let over = matches!(running.as_mut().poll_next(cx), Poll::Ready(Some(())));
+        // After the probes, which may have rung.
+        let rung = pool.poll_rung(cx);
+        let late = sleep.as_mut().poll(cx).is_ready();
+        if over || rung || late {
+            Poll::Ready(rung)
+        } else {
+            Poll::Pending
+        }
+    })
+    .await
+}
+
+/// Does one probe, reports its verdict as soon as there is one, and then drains the answer.
+async fn run<T: Transport, C: Timer>(transport: &T, timer: &C, mut running: Running<'_>) {
+    let (finding, body) = ask(transport, timer, &running.probe).await;
+    running.judged = true;
+    running.pool.probed(&running.probe, finding, timer.now());
+    if let Some(body) = body {
+        // Whatever becomes of the rest: the verdict stands.
+        let _ = timeout(timer, running.probe.deadline(), drain(body)).await;
+    }
+}
+
+/// Tells the pool that a probe is over, also when the future that ran it was dropped.
+struct Running<'a> {
+    pool: &'a SharedPool,
+    probe: Probe,
+    judged: bool,
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.pool.probe_over(&self.probe, self.judged);
+    }
+}
+
+async fn ask<T: Transport, C: Timer>(
+    transport: &T,
+    timer: &C,
+    probe: &Probe,
+) -> (Finding, Option<Body>) {
+    let attempt = probe.attempt();
+    match &probe.settings.check {
+        Check::Tcp => {
+            let result = timeout(timer, probe.deadline(), transport.check(&attempt)).await;
+            (probe.judge_connection(&result, timer.now()), None)
+        }
+        Check::Http {
+            method,
+            path,
+            expect,
+        } => {
+            let request = probe.request(method, path);
+            let answer = transport.send(&attempt, request);
+            let mut body = None;
+            let result = timeout(timer, probe.deadline(), answer)
+                .await
+                .map(|answer| {
+                    answer.map(|response| {
+                        let status = response.status();
+                        body = Some(response.into_body());
+                        status
+                    })
+                });
+            (probe.judge_answer(&result, expect, timer.now()), body)
+        }
+    }
+}
+
+/// Reads a body to its end, its first error, or the limit.
+async fn drain(body: Body) {
+    let mut body = pin!(body);
+    let mut left = DRAIN_MAX;
+    while let Some(Ok(frame)) = poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
+        let bytes = frame.data_ref().map_or(0, bytes::Bytes::len);
+        match left.checked_sub(bytes) {
+            Some(rest) => left = rest,
+            None => return,
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! Round robin: each member in turn, in file order.
+//!
+//! The order is exact: one turn serves all workers and connections. Use it when servers and requests are alike.
+//! Do not use it when they are not: a slow server gets as many requests as a fast one.
+
+use std::any::Any;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::{Algorithm, Candidate, Picker, Query, Trace};
+use crate::pool::Member;
+
+/// The algorithm; its picker holds the turn.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RoundRobin;
+
+impl Algorithm for RoundRobin {
+    fn build(&self, among: &[Arc<Member>], before: Option<&dyn Picker>) -> Box<dyn Picker> {
+        let before = before.and_then(|picker| (picker as &dyn Any).downcast_ref::<Turn>());
+        let last_before = before.and_then(Turn::last);
+        // Next in file order after the last one picked, whether that one is still here or not.
+        let start = last_before
+            .and_then(|last| among.iter().position(|member| member.index() > last))
+            .unwrap_or(0) as u64;
+        Box::new(Turn {
+            members: among.into(),
+            start,
+            turn: AtomicU64::new(start),
+            last_before,
+        })
+    }
+}
+
+struct Turn {
+    members: Box<[Arc<Member>]>,
+    start: u64,
+    turn: AtomicU64,
+    /// The pool index of the last pick before this picker was built.
+    last_before: Option<u32>,
+}
+
+impl Turn {
+    /// Where a turn falls, and who sits there.
+    fn at(&self, turn: u64) -> Option<(usize, &Arc<Member>)> {
+        let index = turn.checked_rem(self.members.len() as u64)? as usize;
+        Some((index, self.members.get(index)?))
+    }
+
+    /// The pool index of the last pick.
+    fn last(&self) -> Option<u32> {
+        let turn = self.turn.load(Ordering::Relaxed);
+        if turn == self.start {
+            return self.last_before;
+        }
+        self.at(turn.wrapping_sub(1))
+            .map(|(_, member)| member.index())
+    }
+
+    /// The first member from `turn` on that the query allows, without taking a turn.
+    fn ahead(&self, turn: u64, query: &Query<'_>) -> Option<usize> {
+        (0..self.members.len() as u64)
+            .filter_map(|step| self.at(turn.wrapping_add(step)))
+            .find(|(_, member)| query.allows(member))
+            .map(|(index, _)| index)
+    }
+}
+
+impl Picker for Turn {
+    fn pick(&self, query: &Query<'_>) -> Option<usize> {
+        for _ in 0..self.members.len() {
+            let (index, member) = self.at(self.turn.fetch_add(1, Ordering::Relaxed))?;
+            if query.allows(member) {
+                return Some(index);
+            }
+        }
+        // Others may have taken the turns between ours: then look ourselves rather than take more.
+        self.ahead(self.turn.load(Ordering::Relaxed), query)
+    }
+
+    fn explain(&self, query: &Query<'_>) -> Trace {
+        let choice = self.ahead(self.turn.load(Ordering::Relaxed), query);
+        let candidates = self.members.iter().map(|member| Candidate {
+            name: Arc::clone(member.name()),
+            standing: query.standing(member),
+        });
+        Trace {
+            candidates: candidates.collect(),
+            choice,
+            reason: match choice {
+                Some(_) => "round robin: the next in turn",
+                None if self.members.is_empty() => "round robin: no member is eligible",
+                None => "round robin: no eligible member is left untried",
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::picker::{Standing, Tried};
+    use crate::pool::testing::members;
+    use crate::rng::Rng;
+    use crate::time::Instant;
+
+    fn picks(picker: &dyn Picker, tried: &Tried, count: usize) -> Vec<Option<usize>> {
+        let rng = Rng::new(1);
+        let query = Query {
+            tried,
+            now: Instant::ORIGIN,
+            rng: &rng,
+        };
+        (0..count).map(|_| picker.pick(&query)).collect()
+    }
+
+    fn build(among: &[Arc<Member>], before: Option<&dyn Picker>) -> Box<dyn Picker> {
+        RoundRobin.build(among, before)
+    }
+
+    #[test]
+    fn three_members_take_turns_in_file_order() {
+        let picker = build(&members(3), None);
+        let order = picks(&*picker, &Tried::new(), 6);
+        assert_eq!(order, [0, 1, 2, 0, 1, 2].map(Some));
+    }
+
+    #[test]
+    fn one_member_gets_everything_and_none_gets_nothing() {
+        let fresh = Tried::new();
+        assert_eq!(picks(&*build(&members(1), None), &fresh, 2), [Some(0); 2]);
+        assert_eq!(picks(&*build(&[], None), &fresh, 2), [None; 2]);
+    }
+
+    #[test]
+    fn after_a_change_comes_the_next_in_file_order_after_the_last_pick() {
+        let all = members(4);
+        // (picks before, who is eligible afterwards, names of the next picks)
+        let table: [(usize, &[usize], [&str; 3]); 6] = [
+            (1, &[1, 2, 3], ["m1", "m2", "m3"]),
+            (2, &[0, 2, 3], ["m2", "m3", "m0"]),
+            (4, &[0, 1, 2], ["m0", "m1", "m2"]),
+            (3, &[0, 1], ["m0", "m1", "m0"]),
+            (2, &[0, 1], ["m0", "m1", "m0"]),
+            (0, &[1, 2, 3], ["m1", "m2", "m3"]),
+        ];
+        for (before, eligible, expected) in table {
+            let old = build(&all, None);
+            picks(&*old, &Tried::new(), before);
+            let among: Vec<_> = eligible.iter().map(|&at| Arc::clone(&all[at])).collect();
+            let new = build(&among, Some(&*old));
+            let names: Vec<_> = picks(&*new, &Tried::new(), 3)
+                .into_iter()
+                .map(|index| among[index.unwrap()].name().to_string())
+                .collect();
+            assert_eq!(names, expected, "after {before} picks, {eligible:?}");
+        }
+    }
+
+    #[test]
+    fn the_turn_survives_a_time_without_anybody() {
+        let all = members(3);
+        let first = build(&all, None);
+        picks(&*first, &Tried::new(), 2);
+        let nobody = build(&[], Some(&*first));
+        picks(&*nobody, &Tried::new(), 5);
+        let again = build(&all, Some(&*nobody));
+        assert_eq!(picks(&*again, &Tried::new(), 1), [Some(2)]);
+    }
+
+    #[test]
+    fn a_retry_takes_a_turn_and_avoids_the_tried() {
+        let all = members(3);
+        let picker = build(&all, None);
+        let mut tried = Tried::new();
+        assert_eq!(picks(&*picker, &tried, 1), [Some(0)]);
+        tried.insert(&all[0]);
+        tried.insert(&all[1]);
+        assert_eq!(picks(&*picker, &tried, 1), [Some(2)]);
+        assert_eq!(picks(&*picker, &Tried::new(), 1), [Some(0)]);
+        tried.insert(&all[2]);
+        assert_eq!(picks(&*picker, &tried, 1), [None]);
+    }
+
+    #[test]
+    fn a_member_whose_trial_is_taken_is_passed_over() {
+        let all = members(3);
+        all[1].offer_trial();
+        let picker = build(&all, None);
+        assert_eq!(picks(&*picker, &Tried::new(), 2), [Some(0), Some(1)]);
+        assert_eq!(all[1].admit(), Some(true));
+        let order = picks(&*picker, &Tried::new(), 4);
+        assert_eq!(order, [2, 0, 2, 0].map(Some));
+    }
+
+    #[test]
+    fn eight_threads_share_the_turns_evenly() {
+        let all = members(3);
+        let picker = build(&all, None);
+        let counts: [AtomicU64; 3] = Default::default();
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for pick in picks(&*picker, &Tried::new(), 1001) {
+                        counts[pick.unwrap()].fetch_add(1, Ordering::Relaxed);
+                    }
+                });
+            }
+        });
+        let counts = counts.map(AtomicU64::into_inner);
+        assert_eq!(counts.iter().sum::<u64>(), 8 * 1001);
+        let spread = counts.iter().max().unwrap() - counts.iter().min().unwrap();
+        assert!(spread <= 1, "{counts:?}");
+    }
+
+    #[test]
+    fn racing_retries_never_land_on_a_tried_member() {
+        let all = members(3);
+        let picker = build(&all, None);
+        std::thread::scope(|scope| {
+            for left in 0..6 {
+                let (all, picker) = (&all, &picker);
+                scope.spawn(move || {
+                    let left = left % 3;
+                    let mut tried = Tried::new();
+                    for other in (0..3).filter(|other| *other != left) {
+                        tried.insert(&all[other]);
+                    }
+                    assert!(
+                        picks(&**picker, &tried, 2000)
+                            .iter()
+                            .all(|pick| *pick == Some(left))
+                    );
+                });
+            }
+        });
+    }
+
+    #[test]
+    fn an_explanation_names_the_next_pick_and_takes_no_turn() {
+        let all = members(3);
+        let picker = build(&all, None);
+        let rng = Rng::new(1);
+        let mut tried = Tried::new();
+        tried.insert(&all[0]);
+        let query = Query {
+            tried: &tried,
+            now: Instant::ORIGIN,
+            rng: &rng,
+        };
+        let trace = picker.explain(&query);
+        assert_eq!(trace, picker.explain(&query));
+        assert_eq!(trace.choice, Some(1));
+        assert_eq!(trace.candidates[0].standing, Standing::Tried);
+        assert_eq!(
+            trace.to_string(),
+            "m0 (tried), *m1, m2, round robin: the next in turn"
+        );
+        assert_eq!(picker.pick(&query), Some(1));
+    }
+}

@@ -1,0 +1,308 @@
+//! The state machine of a pool: every transition of every member, and who is eligible.
+//!
+//! It is plain and synchronous: told what happened and when, it changes its members and notes what to report. It does no
+//! I/O, takes no lock and reads no clock.
+
+use std::sync::Arc;
+
+use super::slot::Slot;
+use super::view::MemberView;
+use super::{Member, Snapshot};
+use crate::config::settings::{Health, PoolSettings, ProbeSettings};
+use crate::error::Cause;
+use crate::event::{State, Trigger};
+use crate::health::probe::{Finding, Probe};
+use crate::health::schedule::{Schedule, jittered};
+use crate::health::stall::{self, LastBytes};
+use crate::health::tracker::{Limits, Tracker, Verdict};
+use crate::health::trial::TrialEnd;
+use crate::picker::{Algorithm, algorithm};
+use crate::rng::Rng;
+use crate::time::Instant;
+
+pub(super) struct Pool {
+    slots: Vec<Slot>,
+    algorithm: Box<dyn Algorithm>,
+    /// The members in the published snapshot.
+    published: Vec<usize>,
+    /// `None` when nobody probes.
+    probes: Option<Arc<ProbeSettings>>,
+    schedule: Schedule,
+    rng: Rng,
+    last_look: Instant,
+    next_look: Instant,
+    reports: Vec<Report>,
+    /// Something became due before what the monitor was told.
+    urgent: bool,
+}
+
+/// A transition that happened and has not been told to anybody yet.
+#[derive(Debug)]
+pub(super) struct Report {
+    pub(super) member: Arc<Member>,
+    pub(super) from: State,
+    pub(super) to: State,
+    pub(super) trigger: Trigger,
+    pub(super) at: Instant,
+}
+
+impl Pool {
+    /// A pool whose members are unknown, or up when nobody probes, and the first snapshot.
+    pub(super) fn new(settings: &PoolSettings, rng: Rng, now: Instant) -> (Self, Snapshot) {
+        let (probes, verdict) = match &settings.health {
+            Health::Off => (None, Verdict::Up),
+            Health::Probes(probes) => (Some(Arc::new(probes.clone())), Verdict::Unknown),
+        };
+        let limits = Limits::from(&*probes.clone().unwrap_or_default());
+        let slot = |(index, backend): (usize, &crate::backend::Backend)| {
+            let index = u32::try_from(index).unwrap_or(u32::MAX);
+            let member = Arc::new(Member::new(index, backend.clone()));
+            Slot::new(member, Tracker::new(verdict, limits), now)
+        };
+        let slots: Vec<_> = settings.servers.iter().enumerate().map(slot).collect();
+        let mut pool = Self {
+            schedule: match probes {
+                Some(_) => Schedule::new(slots.len(), now),
+                None => Schedule::idle(slots.len()),
+            },
+            slots,
+            algorithm: algorithm(settings.balance),
+            published: Vec::new(),
+            probes,
+            rng,
+            last_look: now,
+            next_look: now + stall::LOOK_EVERY,
+            reports: Vec::new(),
+            urgent: false,
+        };
+        pool.published = pool.eligible();
+        let first = pool.snapshot(None);
+        (pool, first)
+    }
+
+    /// Who may be picked: those that are up, or while there are none those of whom nothing is known; and whoever is
+    /// on trial. This is the only place that says so.
+    fn eligible(&self) -> Vec<usize> {
+        let wanted = if self.anybody_up() {
+            State::Up
+        } else {
+            State::Unknown
+        };
+        let eligible = |slot: &Slot| slot.state == wanted || slot.is_on_trial();
+        (0..self.slots.len())
+            .filter(|&index| eligible(&self.slots[index]))
+            .collect()
+    }
+
+    fn anybody_up(&self) -> bool {
+        self.slots.iter().any(|slot| slot.state == State::Up)
+    }
+
+    /// The new snapshot, if the eligible members are no longer those of `before`.
+    pub(super) fn publish(&mut self, before: &Snapshot) -> Option<Snapshot> {
+        let eligible = self.eligible();
+        if eligible == self.published {
+            return None;
+        }
+        self.published = eligible;
+        Some(self.snapshot(Some(before)))
+    }
+
+    fn snapshot(&self, before: Option<&Snapshot>) -> Snapshot {
+        let member = |&index: &usize| Arc::clone(&self.slots[index].member);
+        let members = self.published.iter().map(member).collect();
+        Snapshot::new(members, &*self.algorithm, before)
+    }
+
+    /// What happened since this was last asked.
+    pub(super) fn take_reports(&mut self) -> Vec<Report> {
+        std::mem::take(&mut self.reports)
+    }
+
+    /// Must the monitor ask again before the time it was given?
+    pub(super) fn take_urgent(&mut self) -> bool {
+        std::mem::take(&mut self.urgent)
+    }
+
+    /// The probes to start now, and when to ask again. `rung`: something may be due before its time.
+    pub(super) fn due(&mut self, rung: bool, now: Instant) -> (Vec<Probe>, Instant) {
+        if rung {
+            self.look_by(self.last_look + stall::LOOK_GAP);
+        }
+        if self.next_look <= now {
+            self.look(now);
+        }
+        let mut started = Vec::new();
+        if let Some(settings) = &self.probes {
+            while let Some(index) = self.schedule.start(now) {
+                started.push(Probe {
+                    member: Arc::clone(&self.slots[index].member),
+                    settings: Arc::clone(settings),
+                    started: now,
+                });
+            }
+        }
+        (started, self.schedule.next_due().min(self.next_look))
+    }
+
+    /// A probe has its verdict.
+    pub(super) fn probed(&mut self, probe: &Probe, finding: Finding, now: Instant) {
+        let alone = !self.anybody_up();
+        let index = probe.member.index() as usize;
+        let slot = &mut self.slots[index];
+        let outdated = slot.outdates(probe);
+        let trigger = match finding {
+            Finding::Passed => slot.passed(probe, alone, now),
+            Finding::Failed(failure) => slot.failed(failure, now),
+            Finding::Nothing => None,
+        };
+        if finding != Finding::Nothing {
+            slot.member.count_probe(finding == Finding::Passed);
+        }
+        self.settle(index, trigger, now);
+        let next = match self.slots[index].state {
+            _ if outdated => now,
+            State::Up => now.max(probe.started + jittered(probe.settings.interval, &self.rng)),
+            _ => now.max(probe.started + jittered(probe.settings.interval_down, &self.rng)),
+        };
+        self.schedule.set(index, next);
+        self.urgent = true;
+    }
+
+    /// A probe is over, its answer drained; or it was given up, and one without a verdict is due again.
+    pub(super) fn probe_over(&mut self, probe: &Probe, judged: bool) {
+        self.schedule.over();
+        if !judged {
+            self.schedule
+                .set(probe.member.index() as usize, probe.started);
+        }
+    }
+
+    /// No connection could be made for an attempt that was picked at `picked`.
+    pub(super) fn connect_failed(
+        &mut self,
+        index: usize,
+        cause: Cause,
+        picked: Instant,
+        now: Instant,
+    ) {
+        let trigger = self.slots[index].connect_failed(cause, picked, now);
+        self.settle(index, trigger, now);
+    }
+
+    /// A stalled member sent a byte.
+    pub(super) fn heard_from(&mut self, index: usize, now: Instant) {
+        let trigger = self.slots[index].answered();
+        self.settle(index, Some(trigger), now);
+    }
+
+    /// The one request that tests a member has ended, or shown that the member answers.
+    pub(super) fn trial_ended(&mut self, index: usize, end: TrialEnd) {
+        let slot = &mut self.slots[index];
+        let Some(trials) = slot.trials.as_mut().filter(|trials| trials.is_offered()) else {
+            return; // Something else has decided meanwhile.
+        };
+        match end {
+            TrialEnd::Answered(now) => {
+                let trigger = slot.trial_answered();
+                self.settle(index, Some(trigger), now);
+            }
+            TrialEnd::Failed(now) => {
+                trials.failed(now);
+                let due = trials.due();
+                self.look_by(due);
+                self.urgent = true;
+            }
+            TrialEnd::Abandoned => slot.member.offer_trial(),
+        }
+    }
+
+    /// Looks for members that went silent, and for trials that are due.
+    fn look(&mut self, now: Instant) {
+        let looked_away = stall::looked_away(self.last_look, now);
+        self.last_look = now;
+        self.next_look = now + stall::LOOK_EVERY;
+        if !looked_away {
+            self.watch(now);
+        }
+        self.offer_trials(now);
+    }
+
+    fn watch(&mut self, now: Instant) {
+        let bytes = LastBytes::of(self.slots.iter().map(|slot| slot.member.signs().last_byte));
+        let mut out = self.slots.iter().filter(|slot| slot.is_out()).count();
+        for index in 0..self.slots.len() {
+            let slot = &mut self.slots[index];
+            let signs = slot.signs();
+            if slot.state == State::Stalled && signs.last_byte > slot.since {
+                // The byte came while the state was being set, and its lease could not know.
+                self.heard_from(index, now);
+            } else if !slot.is_out() {
+                let others = bytes.except(index);
+                if signs.stalled(others, now) && stall::may_go(out, self.slots.len()) {
+                    out += 1;
+                    let trigger = self.slots[index].stall(signs, now);
+                    self.settle(index, Some(trigger), now);
+                } else if let Some(at) = signs.crosses_at().filter(|at| *at > now) {
+                    self.look_by(at.max(now + stall::LOOK_GAP));
+                }
+            }
+        }
+    }
+
+    fn offer_trials(&mut self, now: Instant) {
+        for slot in &mut self.slots {
+            let stalled = slot.state == State::Stalled;
+            let Some(trials) = &mut slot.trials else {
+                continue;
+            };
+            let due = trials.due();
+            if due > now {
+                self.next_look = self.next_look.min(due);
+            } else if !stalled || slot.member.waiting() == 0 {
+                trials.offer();
+                slot.member.offer_trial();
+            }
+        }
+    }
+
+    fn look_by(&mut self, at: Instant) {
+        self.next_look = self.next_look.min(at);
+    }
+
+    /// Makes a change of a slot's facts visible, and notes what follows from it.
+    fn settle(&mut self, index: usize, trigger: Option<Trigger>, now: Instant) {
+        let Some(trigger) = trigger else { return };
+        let slot = &mut self.slots[index];
+        let Some(from) = slot.settle(self.probes.is_some(), now) else {
+            return;
+        };
+        self.reports.push(Report {
+            member: Arc::clone(&slot.member),
+            from,
+            to: slot.state,
+            trigger,
+            at: now,
+        });
+        if slot.is_out() {
+            self.schedule.hurry(index, now);
+        }
+        if let Some(trials) = slot.trials {
+            self.look_by(trials.due());
+        }
+        self.urgent = true;
+    }
+
+    /// Every member, in file order.
+    pub(super) fn view(&self) -> Vec<MemberView> {
+        let view = |slot: &Slot| MemberView {
+            name: Arc::clone(slot.member.name()),
+            state: slot.state,
+            since: slot.since,
+            in_flight: slot.member.in_flight(),
+            waiting: slot.member.waiting(),
+            counters: slot.member.counters(),
+        };
+        self.slots.iter().map(view).collect()
+    }
+}

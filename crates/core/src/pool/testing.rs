@@ -1,0 +1,71 @@
+//! What the tests of several files need.
+
+use std::sync::{Arc, Mutex};
+
+use super::{Member, MemberView, SharedPool};
+use crate::backend::{Address, Backend};
+use crate::config::settings::{Health, PoolSettings};
+use crate::event::{Observer, State, Transition};
+use crate::rng::Rng;
+use crate::time::Instant;
+
+/// Backends `m0`, `m1`, … at 192.0.2.1, 192.0.2.2, …
+pub(crate) fn backends(count: usize) -> Vec<Backend> {
+    let backend = |index| Backend {
+        name: format!("m{index}").into(),
+        ..Backend::new(Address {
+            host: format!("192.0.2.{}", index + 1).into(),
+            port: 80,
+        })
+    };
+    (0..count).map(backend).collect()
+}
+
+pub(crate) fn members(count: usize) -> Vec<Arc<Member>> {
+    let numbered = (0u32..).zip(backends(count));
+    numbered
+        .map(|(index, backend)| Arc::new(Member::new(index, backend)))
+        .collect()
+}
+
+pub(crate) fn pool_of(count: usize, health: Health, heard: &Arc<Heard>) -> Arc<SharedPool> {
+    let settings = PoolSettings {
+        health,
+        ..PoolSettings::new("app", backends(count))
+    };
+    SharedPool::new(
+        &settings,
+        Rng::new(7),
+        Arc::clone(heard) as Arc<dyn Observer>,
+        Instant::ORIGIN,
+    )
+}
+
+pub(crate) fn states(view: &[MemberView]) -> Vec<State> {
+    view.iter().map(|member| member.state).collect()
+}
+
+/// An observer that keeps one line for each transition.
+#[derive(Default)]
+pub(crate) struct Heard(Mutex<Vec<String>>);
+
+impl Heard {
+    /// What came since the last call.
+    pub(crate) fn take(&self) -> Vec<String> {
+        std::mem::take(&mut self.0.lock().unwrap())
+    }
+}
+
+impl Observer for Heard {
+    fn transition(&self, t: &Transition<'_>) {
+        self.0.lock().unwrap().push(format!(
+            "{} {} to {}: {} ({}/{})",
+            t.member,
+            t.from.as_str(),
+            t.to.as_str(),
+            t.trigger,
+            t.eligible,
+            t.members
+        ));
+    }
+}

@@ -1,0 +1,394 @@
+//! Which connections are made, kept, used again and given up.
+
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use futures::executor::block_on;
+use futures::future::join;
+use http_body::Body as _;
+use lb_core::backend::Backend;
+use lb_core::body::Body;
+use lb_core::error::{Cause, Delivered, Phase};
+use lb_core::transport::{Reuse, Transport};
+
+use super::script::{Connection, End, Script, answers, ends};
+use super::{ClientSettings, OK, World, frames, get, post};
+use crate::client::Client;
+use crate::names::Names;
+
+#[test]
+fn a_connection_whose_answer_was_read_to_its_end_is_used_again() {
+    let world = World::new([answers(&[OK, OK, "HTTP/1.1 204 No Content\r\n\r\n", OK])]);
+    block_on(async {
+        for _ in 0..4 {
+            world.fetch(get("/")).await.into_body().unwrap();
+            assert_eq!(world.client.idle_count(), 1);
+        }
+    });
+    assert_eq!(world.net.made(), 1);
+}
+
+#[test]
+fn a_chunked_answer_gives_its_connection_back_at_the_last_chunk() {
+    let chunked = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n";
+    let world = World::new([answers(&[chunked, OK])]);
+    block_on(async {
+        assert_eq!(world.fetch(get("/")).await.into_body().unwrap(), "ok");
+        assert_eq!(world.fetch(get("/")).await.into_body().unwrap(), "ok");
+    });
+    assert_eq!(world.net.made(), 1);
+}
+
+#[test]
+fn these_answers_leave_no_connection_behind() {
+    let table = [
+        "HTTP/1.0 200 OK\r\ncontent-length: 2\r\n\r\nok",
+        "HTTP/1.0 200 OK\r\nconnection: keep-alive\r\ncontent-length: 2\r\n\r\nok",
+        "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok",
+        "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nokHTTP/1.1 200 OK\r\n\r\n",
+        "HTTP/1.1 204 No Content\r\n\r\nx",
+        "HTTP/1.0 204 No Content\r\nconnection: keep-alive\r\n\r\n",
+    ];
+    for answer in table {
+        let world = World::new([answers(&[answer]), answers(&[OK])]);
+        block_on(async {
+            world.fetch(get("/")).await.into_body().unwrap();
+            assert_eq!(world.client.idle_count(), 0, "{answer}");
+            world.fetch(get("/")).await.into_body().unwrap();
+        });
+        assert!(world.net.wire(0).lock().unwrap().dropped, "{answer}");
+    }
+}
+
+#[test]
+fn a_dropped_body_closes_its_connection() {
+    let world = World::new([answers(&["HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nok"])]);
+    let response = block_on(world.send(get("/"))).unwrap();
+    assert!(!world.net.wire(0).lock().unwrap().dropped);
+    drop(response);
+    assert!(world.net.wire(0).lock().unwrap().dropped);
+    assert_eq!(world.client.idle_count(), 0);
+}
+
+#[test]
+fn a_dropped_request_closes_its_connection() {
+    let world = World::new([answers(&[])]);
+    let mut send = Box::pin(world.send(get("/")));
+    block_on(poll_fn(|cx| {
+        assert!(send.as_mut().poll(cx).is_pending());
+        Poll::Ready(())
+    }));
+    assert!(
+        world
+            .net
+            .wire(0)
+            .lock()
+            .unwrap()
+            .received()
+            .starts_with("GET / HTTP/1.1\r\n")
+    );
+    drop(send);
+    assert!(world.net.wire(0).lock().unwrap().dropped);
+}
+
+#[test]
+fn a_fresh_attempt_neither_takes_nor_leaves_a_kept_connection() {
+    let world = World::new([answers(&[OK]), answers(&[OK])]);
+    block_on(async {
+        world.fetch(get("/")).await.into_body().unwrap();
+        let attempt = world.attempt(Reuse::Fresh);
+        let response = world.client.send(&attempt, get("/")).await.unwrap();
+        super::read(response.into_body()).await.unwrap();
+    });
+    assert_eq!(world.net.made(), 2);
+    assert_eq!(world.client.idle_count(), 1);
+    assert!(world.net.wire(1).lock().unwrap().dropped);
+}
+
+#[test]
+fn a_connection_that_the_server_closed_while_idle_is_noticed_and_replaced() {
+    for end in [End::Close, End::Reset] {
+        let world = World::new([answers(&[OK]), answers(&[OK])]);
+        block_on(async {
+            world.fetch(get("/")).await.into_body().unwrap();
+            world.net.wire(0).lock().unwrap().end(end);
+            world
+                .fetch(post("a body".into()))
+                .await
+                .into_body()
+                .unwrap();
+        });
+        assert_eq!(world.net.made(), 2);
+    }
+}
+
+#[test]
+fn bytes_out_of_turn_on_an_idle_connection_reach_nobody() {
+    let world = World::new([answers(&[OK]), answers(&[OK])]);
+    block_on(async {
+        world.fetch(get("/")).await.into_body().unwrap();
+        let poison = b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\npoison";
+        world.net.wire(0).lock().unwrap().send(poison);
+        assert_eq!(world.fetch(get("/")).await.into_body().unwrap(), "ok");
+    });
+    assert_eq!(world.net.made(), 2);
+}
+
+#[test]
+fn a_kept_connection_that_dies_after_the_request_left_is_not_retried_here() {
+    let world = World::new([ends(&[OK, ""], End::Close), answers(&[OK])]);
+    block_on(async {
+        world.fetch(get("/")).await.into_body().unwrap();
+        let error = world.send(get("/")).await.unwrap_err();
+        assert_eq!(error.delivered, Delivered::Maybe);
+        assert_eq!(error.cause, Cause::Closed);
+        assert!(error.unsent.is_none());
+    });
+    assert_eq!(world.net.made(), 1);
+}
+
+#[test]
+fn the_connection_used_last_is_taken_first_and_no_more_are_kept_than_allowed() {
+    let settings = ClientSettings {
+        idle_per_server: 2,
+        ..ClientSettings::default()
+    };
+    let world = World::with(std::iter::repeat_n(answers(&[OK, OK]), 3), settings);
+    block_on(async {
+        let mut open = Vec::new();
+        for _ in 0..3 {
+            open.push(world.send(get("/")).await.unwrap().into_body());
+        }
+        for body in open {
+            super::read(body).await.unwrap();
+        }
+        assert_eq!(world.client.idle_count(), 2);
+        world.fetch(get("/last")).await.into_body().unwrap();
+    });
+    assert!(world.net.wire(2).lock().unwrap().dropped);
+    assert!(
+        world
+            .net
+            .wire(1)
+            .lock()
+            .unwrap()
+            .received()
+            .contains("/last")
+    );
+}
+
+#[test]
+fn a_client_that_may_keep_nothing_keeps_nothing() {
+    let settings = ClientSettings {
+        idle_per_server: 0,
+        ..ClientSettings::default()
+    };
+    let world = World::with([answers(&[OK])], settings);
+    block_on(world.fetch(get("/"))).into_body().unwrap();
+    assert!(world.net.wire(0).lock().unwrap().dropped);
+}
+
+#[test]
+fn idle_connections_are_swept_after_their_time_or_when_the_server_closed_them() {
+    let world = World::new([answers(&[OK]), answers(&[OK])]);
+    block_on(async {
+        let (one, two) = join(world.send(get("/")), world.send(get("/"))).await;
+        super::read(one.unwrap().into_body()).await.unwrap();
+        super::read(two.unwrap().into_body()).await.unwrap();
+        assert_eq!(world.client.idle_count(), 2);
+
+        let pass = async |seconds| {
+            let mut sweep = pin!(world.client.sweep());
+            poll_fn(|cx| {
+                assert!(sweep.as_mut().poll(cx).is_pending());
+                world.timer.advance(Duration::from_secs(seconds));
+                assert!(sweep.as_mut().poll(cx).is_pending());
+                Poll::Ready(())
+            })
+            .await;
+        };
+        pass(2).await;
+        assert_eq!(world.client.idle_count(), 2);
+        world.net.wire(0).lock().unwrap().end(End::Close);
+        pass(2).await;
+        assert_eq!(world.client.idle_count(), 1);
+        pass(30).await;
+        assert_eq!(world.client.idle_count(), 0);
+    });
+    assert!(world.net.wire(1).lock().unwrap().dropped);
+}
+
+#[test]
+fn a_connection_is_given_up_at_an_hour_give_or_take_a_tenth() {
+    for (minutes, kept) in [(53, 1), (67, 0)] {
+        let world = World::new([answers(&["HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\no"])]);
+        block_on(async {
+            let response = world.send(get("/")).await.unwrap();
+            world.timer.advance(Duration::from_secs(minutes * 60));
+            world.net.wire(0).lock().unwrap().send(b"k");
+            super::read(response.into_body()).await.unwrap();
+        });
+        assert_eq!(world.client.idle_count(), kept, "{minutes} minutes");
+    }
+}
+
+#[test]
+fn failures_to_connect_name_their_cause_and_give_the_request_back() {
+    use io::ErrorKind as Kind;
+    let table = [
+        (Kind::ConnectionRefused, Cause::Refused),
+        (Kind::HostUnreachable, Cause::Unreachable),
+        (Kind::NetworkUnreachable, Cause::Unreachable),
+        (Kind::TimedOut, Cause::TimedOut),
+        (Kind::ConnectionReset, Cause::Closed),
+        (Kind::AddrNotAvailable, Cause::LocalLimit),
+        (Kind::OutOfMemory, Cause::LocalLimit),
+        (Kind::Other, Cause::Other),
+    ];
+    for (kind, cause) in table {
+        let world = World::new([Connection::Fails(kind)]);
+        let (feed, body) = frames();
+        let error = block_on(world.send(post(body))).unwrap_err();
+        assert_eq!(error.cause, cause);
+        assert_eq!(error.phase, Phase::Connect);
+        assert_eq!(error.delivered, Delivered::No);
+        let unsent = error.unsent.expect("nothing was sent");
+        feed.unbounded_send(Ok("whole".into())).unwrap();
+        drop(feed);
+        assert_eq!(block_on(super::read(unsent.into_body())).unwrap(), "whole");
+    }
+}
+
+#[test]
+fn no_file_descriptor_left_is_a_local_limit() {
+    for code in [23, 24] {
+        let error = io::Error::from_raw_os_error(code);
+        assert_eq!(
+            crate::client::failure::connect_cause(&error),
+            Cause::LocalLimit
+        );
+    }
+}
+
+#[test]
+fn a_connection_that_is_not_open_by_the_deadline_is_given_up() {
+    let world = World::new([Connection::Hangs, Connection::Hangs]);
+    let time = async { world.timer.advance(Duration::from_secs(2)) };
+    let (error, ()) = block_on(join(world.send(get("/")), time));
+    let error = error.unwrap_err();
+    assert_eq!(error.cause, Cause::TimedOut);
+    assert!(error.unsent.is_some());
+
+    let attempt = world.attempt(Reuse::Fresh);
+    let time = async { world.timer.advance(Duration::from_secs(2)) };
+    let (error, ()) = block_on(join(world.client.check(&attempt), time));
+    assert_eq!(error.unwrap_err().cause, Cause::TimedOut);
+}
+
+#[test]
+fn a_check_opens_a_connection_and_closes_it() {
+    let world = World::new([answers(&[])]);
+    block_on(world.client.check(&world.attempt(Reuse::Fresh))).unwrap();
+    let wire = world.net.wire(0);
+    let wire = wire.lock().unwrap();
+    assert!(wire.dropped);
+    assert_eq!(wire.received(), "");
+}
+
+#[test]
+fn a_new_connection_that_is_no_use_leaves_the_request_unsent() {
+    for end in [End::Close, End::Reset] {
+        let closed = Connection::Opens(Script {
+            from_start: end,
+            ..Script::default()
+        });
+        let error = World::new([closed]).failure();
+        assert_eq!(error.cause, Cause::Closed);
+        assert_eq!(error.delivered, Delivered::No);
+        assert!(error.unsent.is_some());
+    }
+    let banner = Connection::Opens(Script {
+        banner: b"220 mail.example ESMTP\r\n",
+        ..Script::default()
+    });
+    let error = World::new([banner]).failure();
+    assert_eq!(error.cause, Cause::Invalid);
+    assert_eq!(error.delivered, Delivered::No);
+    assert!(error.unsent.is_some());
+}
+
+#[test]
+fn an_answer_that_ends_before_the_request_does_costs_the_connection() {
+    let world = World::new([answers(&[OK]), answers(&[OK])]);
+    block_on(async {
+        let (feed, body) = frames();
+        feed.unbounded_send(Ok("part".into())).unwrap();
+        let response = world.send(post(body)).await.unwrap();
+        super::read(response.into_body()).await.unwrap();
+        assert_eq!(world.client.idle_count(), 0);
+        drop(feed);
+    });
+    assert!(world.net.wire(0).lock().unwrap().dropped);
+}
+
+#[test]
+fn a_request_that_the_server_did_not_take_costs_the_connection() {
+    let half_taken = Connection::Opens(Script {
+        answers: [OK.into()].into(),
+        takes: Some(200),
+        ..Script::default()
+    });
+    let world = World::new([half_taken]);
+    let body = Body::from("x".repeat(1000));
+    block_on(world.fetch(post(body))).into_body().unwrap();
+    assert_eq!(world.client.idle_count(), 0);
+}
+
+#[test]
+fn a_host_name_goes_to_the_address_that_worked_last_then_in_order() {
+    let mut world = World::new([
+        Connection::Fails(io::ErrorKind::ConnectionRefused),
+        answers(&[]),
+        answers(&[]),
+    ]);
+    let [a, b]: [std::net::SocketAddr; 2] =
+        ["192.0.2.1:80", "192.0.2.2:80"].map(|text| text.parse().unwrap());
+    let address = lb_core::backend::Address {
+        host: "two.example".into(),
+        port: 80,
+    };
+    let names = std::sync::Arc::new(Names::new([&address]));
+    world.backend = Backend::new(address);
+    world.client = Client::new(
+        world.net.clone(),
+        world.timer.clone(),
+        names.clone(),
+        ClientSettings::default(),
+        lb_core::rng::Rng::new(1),
+    );
+    let check = |world: &World| block_on(world.client.check(&world.attempt(Reuse::Fresh)));
+
+    let error = check(&world).unwrap_err();
+    assert_eq!(
+        (error.phase, error.cause),
+        (Phase::Resolve, Cause::NameNotFound)
+    );
+
+    world.net.names.lock().unwrap().push_back(Ok(vec![a, b]));
+    let deadline = lb_core::time::Instant::NEVER;
+    let failed = block_on(names.resolve(&world.net, &world.timer, deadline));
+    assert!(failed.is_empty());
+    check(&world).unwrap();
+    check(&world).unwrap();
+    assert_eq!(*world.net.asked.lock().unwrap(), [a, b, b]);
+}
+
+#[test]
+fn response_bodies_know_their_length() {
+    let world = World::new([answers(&[OK])]);
+    let response = block_on(world.send(get("/"))).unwrap();
+    assert_eq!(response.body().size_hint().exact(), Some(2));
+}

@@ -1,0 +1,141 @@
+//! What the client promises, against servers that keep to a script of bytes.
+
+mod answers;
+mod connections;
+mod script;
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::executor::block_on;
+use http::{Request, Response};
+use http_body::Body as _;
+use lb_core::backend::{Address, Backend};
+use lb_core::body::Body;
+use lb_core::error::{BodyError, TransportError};
+use lb_core::rng::Rng;
+use lb_core::time::Timer;
+use lb_core::transport::{Attempt, Reuse, Transport};
+
+use self::script::{Connection, HandTimer, ScriptNet};
+use super::{Client, ClientSettings};
+use crate::names::Names;
+
+const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+
+/// A client on a network that keeps to a script, and a backend for it.
+struct World {
+    net: ScriptNet,
+    timer: HandTimer,
+    client: Client<ScriptNet, HandTimer>,
+    backend: Backend,
+}
+
+impl World {
+    fn new(connections: impl IntoIterator<Item = Connection>) -> Self {
+        Self::with(connections, ClientSettings::default())
+    }
+
+    fn with(connections: impl IntoIterator<Item = Connection>, settings: ClientSettings) -> Self {
+        let net = ScriptNet::new(connections);
+        let timer = HandTimer::default();
+        let names = Arc::new(Names::default());
+        let address: std::net::SocketAddr = "192.0.2.1:80".parse().unwrap();
+        Self {
+            client: Client::new(net.clone(), timer.clone(), names, settings, Rng::new(1)),
+            net,
+            timer,
+            backend: Backend::new(Address::from(address)),
+        }
+    }
+
+    fn attempt(&self, reuse: Reuse) -> Attempt<'_> {
+        Attempt {
+            backend: &self.backend,
+            connect_deadline: self.timer.now() + Duration::from_secs(2),
+            reuse,
+        }
+    }
+
+    async fn send(&self, request: Request<Body>) -> Result<Response<Body>, TransportError> {
+        self.client
+            .send(&self.attempt(Reuse::Allowed), request)
+            .await
+    }
+
+    /// Sends, and reads the answer to its end.
+    async fn fetch(&self, request: Request<Body>) -> Response<Result<Bytes, BodyError>> {
+        let (head, body) = self.send(request).await.unwrap().into_parts();
+        Response::from_parts(head, read(body).await)
+    }
+
+    /// Sends a GET that must fail.
+    fn failure(&self) -> TransportError {
+        block_on(self.send(get("/"))).unwrap_err()
+    }
+}
+
+fn get(path: &str) -> Request<Body> {
+    Request::get(path)
+        .header("host", "test")
+        .body(Body::empty())
+        .unwrap()
+}
+
+fn post(body: Body) -> Request<Body> {
+    Request::post("/")
+        .header("host", "test")
+        .body(body)
+        .unwrap()
+}
+
+async fn read(mut body: Body) -> Result<Bytes, BodyError> {
+    let mut bytes = Vec::new();
+    while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+        if let Ok(data) = frame?.into_data() {
+            bytes.extend_from_slice(&data);
+        }
+    }
+    Ok(bytes.into())
+}
+
+/// Lets everybody else have a turn.
+async fn turn() {
+    let mut waited = false;
+    poll_fn(|cx| {
+        if std::mem::replace(&mut waited, true) {
+            return std::task::Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        std::task::Poll::Pending
+    })
+    .await;
+}
+
+/// A request body whose frames a test hands over one by one.
+struct Frames(futures::channel::mpsc::UnboundedReceiver<Result<Bytes, BodyError>>);
+
+type Feed = futures::channel::mpsc::UnboundedSender<Result<Bytes, BodyError>>;
+
+fn frames() -> (Feed, Body) {
+    let (feed, frames) = futures::channel::mpsc::unbounded();
+    (feed, Body::stream(Frames(frames)))
+}
+
+impl http_body::Body for Frames {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, BodyError>>> {
+        use futures::Stream;
+        Pin::new(&mut self.0)
+            .poll_next(cx)
+            .map(|frame| frame.map(|frame| frame.map(http_body::Frame::data)))
+    }
+}

@@ -1,0 +1,156 @@
+//! The transport on real sockets, against a backend that is a script of bytes.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::pin::Pin;
+use std::thread;
+use std::time::Duration;
+
+use http::Request;
+use http_body::Body as _;
+use lb_async_std::{AsyncStd, AsyncStdTimer};
+use lb_core::backend::{Address, Backend};
+use lb_core::body::Body;
+use lb_core::error::{Cause, Delivered};
+use lb_core::time::Timer;
+use lb_core::transport::{Attempt, Reuse, Transport};
+use lb_engine::rt::{Runtime, Spawn, Threads};
+
+/// Reads one request without a body; `false` at the end of the connection.
+fn read_head(stream: &mut TcpStream) -> bool {
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") {
+        match stream.read(&mut byte) {
+            Ok(1) => head.push(byte[0]),
+            _ => return false,
+        }
+    }
+    true
+}
+
+fn backend(serve: impl FnMut(usize, TcpStream) + Send + 'static) -> Backend {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut serve = serve;
+    thread::spawn(move || {
+        for (number, stream) in listener.incoming().enumerate() {
+            serve(number, stream.unwrap());
+        }
+    });
+    Backend::new(Address::from(address))
+}
+
+fn attempt<'a>(timer: &AsyncStdTimer, backend: &'a Backend) -> Attempt<'a> {
+    Attempt {
+        backend,
+        connect_deadline: timer.now() + Duration::from_secs(10),
+        reuse: Reuse::Allowed,
+    }
+}
+
+fn get(path: &str) -> Request<Body> {
+    Request::get(path)
+        .header("host", "test")
+        .body(Body::empty())
+        .unwrap()
+}
+
+async fn text(mut body: Body) -> String {
+    let mut bytes = Vec::new();
+    while let Some(frame) = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+        if let Ok(data) = frame.unwrap().into_data() {
+            bytes.extend_from_slice(&data);
+        }
+    }
+    String::from_utf8(bytes).unwrap()
+}
+
+#[test]
+fn requests_one_after_the_other_share_a_connection() {
+    let backend = backend(|number, mut stream| {
+        thread::spawn(move || {
+            let mut served = 0;
+            while read_head(&mut stream) {
+                served += 1;
+                let body = format!("connection {number} request {served}");
+                let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len());
+                stream.write_all((head + &body).as_bytes()).unwrap();
+            }
+        });
+    });
+    let runtime = AsyncStd::new();
+    let timer = runtime.timer().clone();
+    let bodies = runtime.block_on(async move {
+        let transport = lb_async_std::transport(timer.clone());
+        let mut bodies = Vec::new();
+        for _ in 0..3 {
+            let response = transport.send(&attempt(&timer, &backend), get("/")).await;
+            bodies.push(text(response.unwrap().into_body()).await);
+        }
+        bodies
+    });
+    let expected = [1, 2, 3].map(|request| format!("connection 0 request {request}"));
+    assert_eq!(bodies.unwrap(), expected);
+}
+
+#[test]
+fn a_large_body_arrives_whole() {
+    const SIZE: usize = 3 << 20;
+    let backend = backend(|_, mut stream| {
+        read_head(&mut stream);
+        let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {SIZE}\r\n\r\n");
+        stream.write_all(head.as_bytes()).unwrap();
+        stream.write_all(&vec![b'x'; SIZE]).unwrap();
+    });
+    let runtime = AsyncStd::new();
+    let timer = runtime.timer().clone();
+    let body = runtime.block_on(async move {
+        let transport = lb_async_std::transport(timer.clone());
+        let response = transport.send(&attempt(&timer, &backend), get("/")).await;
+        text(response.unwrap().into_body()).await
+    });
+    assert_eq!(body.unwrap().len(), SIZE);
+}
+
+#[test]
+fn a_refused_connection_gives_the_request_back() {
+    let unused = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address: SocketAddr = unused.local_addr().unwrap();
+    drop(unused);
+    let backend = Backend::new(Address::from(address));
+    let runtime = AsyncStd::new();
+    let timer = runtime.timer().clone();
+    let error = runtime.block_on(async move {
+        let transport = lb_async_std::transport(timer.clone());
+        let attempt = attempt(&timer, &backend);
+        assert!(transport.check(&attempt).await.is_err());
+        transport.send(&attempt, get("/x")).await.unwrap_err()
+    });
+    let error = error.unwrap();
+    assert_eq!(error.cause, Cause::Refused);
+    assert_eq!(error.delivered, Delivered::No);
+    assert_eq!(error.unsent.unwrap().uri().path(), "/x");
+}
+
+#[test]
+fn a_panic_in_a_task_ends_that_task_alone() {
+    let runtime = AsyncStd::new();
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let inner = runtime.clone();
+    let main = async move {
+        inner.spawn().spawn(async { panic!("on purpose") });
+        let (done, wait) = futures::channel::oneshot::channel();
+        inner.spawn().spawn(async { done.send(()).unwrap() });
+        wait.await.unwrap();
+        sender
+            .send(thread::current().name().map(str::to_owned))
+            .unwrap();
+    };
+    runtime
+        .threads()
+        .start("worker-7", move || Box::pin(main))
+        .unwrap();
+    let name = receiver.recv_timeout(Duration::from_secs(10)).unwrap();
+    assert_eq!(name.as_deref(), Some("worker-7"));
+}

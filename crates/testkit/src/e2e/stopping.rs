@@ -1,0 +1,270 @@
+//! Graceful stop, and the ways in which a start fails.
+
+use std::net::TcpListener;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::setup::{AT_ONCE, before, servers};
+use crate::backend::Backend;
+use crate::client::{Client, get, get_head};
+use crate::process::{Finished, run, run_with_file};
+use crate::wait::{Gate, PATIENCE};
+
+/// A backend that holds `/held` until the gate opens, and the gate.
+fn holding() -> (Backend, Arc<Gate>) {
+    let gate = Arc::new(Gate::new());
+    let held = gate.clone();
+    let backend = Backend::start(move |talk| {
+        talk.body()?;
+        if talk.is("/held") {
+            held.pass();
+        }
+        talk.answer(200, &[], "whole")
+    });
+    (backend, gate)
+}
+
+/// A request that runs when TERM comes gets its whole answer, with `Connection: close`; then the process ends with 0.
+pub fn term_lets_running_requests_finish(binary: &Path) {
+    let (backend, gate) = holding();
+    let mut proxy = before(binary, &backend);
+    let mut clients: Vec<Client> = (0..5).map(|_| Client::connect(proxy.address())).collect();
+    for client in &mut clients {
+        client.send(get_head("/held"));
+    }
+    backend.wait_for_count(5);
+    proxy.terminate();
+    proxy.wait_for_event("stopping", |_| true);
+    assert!(proxy.ended().is_none(), "it waits for them");
+    gate.open();
+    for client in &mut clients {
+        let answer = client.response("GET");
+        assert_eq!((answer.status(), answer.text().as_str()), (200, "whole"));
+        assert!(answer.head.lists("connection", "close"), "{answer:?}");
+        assert!(client.rest().0.is_empty());
+    }
+    assert_eq!(proxy.wait(PATIENCE).code(), Some(0));
+}
+
+/// What was sent before TERM is answered, whether its connection was accepted, idle, or still in the queue.
+pub fn nothing_that_was_sent_before_term_is_lost(binary: &Path) {
+    let backend = Backend::saying("whole");
+    for _ in 0..10 {
+        let mut proxy = before(binary, &backend);
+        let mut kept: Vec<Client> = (0..10).map(|_| Client::connect(proxy.address())).collect();
+        for client in &mut kept {
+            assert_eq!(client.get("/first").status(), 200);
+        }
+        for client in &mut kept {
+            client.send(get_head("/kept"));
+        }
+        let mut fresh: Vec<Client> = (0..30).map(|_| Client::connect(proxy.address())).collect();
+        for client in &mut fresh {
+            client.send(get_head("/queued"));
+        }
+        proxy.terminate();
+        for client in fresh.iter_mut().chain(&mut kept) {
+            assert_eq!(client.response("GET").text(), "whole");
+        }
+        assert_eq!(proxy.wait(PATIENCE).code(), Some(0));
+    }
+}
+
+/// Idle connections do not hold the process until the grace is over, and nobody is let in any more.
+pub fn idle_connections_do_not_delay_the_end(binary: &Path) {
+    let backend = Backend::saying("whole");
+    let mut proxy = servers([&backend])
+        .limits("shutdown-grace = \"120s\"")
+        .start(binary);
+    let mut kept = Client::connect(proxy.address());
+    kept.get("/");
+    let mut silent = Client::connect(proxy.address());
+    proxy.terminate();
+    assert_eq!(proxy.wait(PATIENCE).code(), Some(0));
+    assert!(kept.rest().0.is_empty());
+    assert!(silent.rest().0.is_empty());
+}
+
+/// The second TERM ends it at once, whatever runs.
+pub fn a_second_term_ends_at_once(binary: &Path) {
+    let (backend, gate) = holding();
+    let mut proxy = before(binary, &backend);
+    let mut client = Client::connect(proxy.address());
+    client.send(get_head("/held"));
+    backend.wait_for_count(1);
+    proxy.terminate();
+    proxy.wait_for_event("stopping", |_| true);
+    assert!(proxy.ended().is_none(), "the first one waits");
+    let start = Instant::now();
+    proxy.terminate();
+    proxy.wait(AT_ONCE);
+    assert!(start.elapsed() < AT_ONCE);
+    gate.open();
+}
+
+/// What still runs when the grace is over is cut, and visibly so.
+pub fn the_end_of_the_grace_cuts_what_still_runs(binary: &Path) {
+    let (backend, gate) = holding();
+    let mut proxy = servers([&backend])
+        .limits("shutdown-grace = \"300ms\"")
+        .start(binary);
+    let mut client = Client::connect(proxy.address());
+    client.send(get_head("/held"));
+    backend.wait_for_count(1);
+    proxy.terminate();
+    proxy.wait(PATIENCE);
+    if let Ok(answer) = client.answer("GET") {
+        assert!(answer.status() >= 500 || answer.body.cut.is_some());
+    }
+    gate.open();
+}
+
+/// During `shutdown-delay` it still lets clients in, and tells them to go.
+pub fn the_shutdown_delay_keeps_accepting(binary: &Path) {
+    let backend = Backend::saying("whole");
+    let mut proxy = servers([&backend])
+        .limits("shutdown-delay = \"2s\"")
+        .start(binary);
+    get(proxy.address(), "/");
+    proxy.terminate();
+    proxy.wait_for_event("stopping", |_| true);
+    let answer = get(proxy.address(), "/");
+    assert_eq!(answer.status(), 200);
+    assert!(answer.head.lists("connection", "close"), "{answer:?}");
+    assert_eq!(proxy.wait(PATIENCE).code(), Some(0));
+}
+
+fn fails(finished: &Finished, code: i32, wanted: &[&str]) {
+    assert_eq!(finished.code, Some(code), "{finished:#?}");
+    for text in wanted {
+        assert!(
+            finished.stderr.contains(text),
+            "{text:?} not in\n{}",
+            finished.stderr
+        );
+    }
+}
+
+/// A port that somebody has is an error, also when that is another instance.
+pub fn a_port_in_use_ends_with_1_and_a_message(binary: &Path) {
+    let backend = Backend::saying("ok");
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = taken.local_addr().expect("bound").to_string();
+    let config = servers([&backend]).listen(&address).text();
+    fails(
+        &run_with_file(binary, &["run", "--config"], "lb.toml", &config),
+        1,
+        &[&address, "in use"],
+    );
+    let first = before(binary, &backend);
+    let address = first.address().to_string();
+    let config = servers([&backend]).listen(&address).text();
+    fails(
+        &run_with_file(binary, &["run", "--config"], "lb.toml", &config),
+        1,
+        &[&address, "in use"],
+    );
+    assert_eq!(get(first.address(), "/").status(), 200);
+}
+
+/// A file that is not there.
+pub fn an_unreadable_file_ends_with_1_and_its_name(binary: &Path) {
+    for command in ["run", "check"] {
+        let missing = "/nonexistent/lb.toml";
+        fails(&run(binary, &[command, "--config", missing]), 1, &[missing]);
+    }
+}
+
+/// All mistakes of a file at once, each with its place, a caret and a way out; `run` and `check` agree.
+pub fn mistakes_in_the_file_end_with_1_and_are_all_reported(binary: &Path) {
+    let config = "[listen]\nweb = \"127.0.0.1:0\"\n\n[pool.app]\nserver = [\"127.0.0.1:9001\"]\nservers = []\n\
+                  health = { interval = \"2 parsecs\" }\n\n[limits]\nhead-timeout = 10\n";
+    for command in ["run", "check"] {
+        let finished = run_with_file(binary, &[command, "--config"], "lb.toml", config);
+        fails(
+            &finished,
+            1,
+            &[
+                "lb.toml:5:",
+                "lb.toml:6:",
+                "lb.toml:7:",
+                "lb.toml:10:",
+                "^",
+                "servers",
+                "parsecs",
+            ],
+        );
+    }
+}
+
+/// A key that product promises for later says so.
+pub fn a_key_of_a_later_version_says_so(binary: &Path) {
+    let config = "[listen]\nweb = \"127.0.0.1:0\"\n[pool.app]\nservers = [\"127.0.0.1:9001\"]\nsticky = { cookie = \"lb\" }\n";
+    let finished = run_with_file(binary, &["check", "--config"], "lb.toml", config);
+    fails(
+        &finished,
+        1,
+        &["sticky", "lb.toml:5:", "not in this version"],
+    );
+}
+
+/// Wrong flags and words are wrong usage.
+pub fn wrong_usage_ends_with_2(binary: &Path) {
+    for arguments in [
+        &["--bogus"][..],
+        &["run", "--bogus"],
+        &["frobnicate"],
+        &["run", "--config"],
+        &["run"],
+        &["check"],
+    ] {
+        fails(&run(binary, arguments), 2, &[]);
+    }
+}
+
+/// `check` prints what would run, and nothing runs.
+pub fn check_prints_what_would_run(binary: &Path) {
+    let backends = ["A", "B"].map(Backend::saying);
+    let config = servers(&backends).text();
+    let finished = run_with_file(binary, &["check", "--config"], "lb.toml", &config);
+    assert_eq!(finished.code, Some(0), "{finished:#?}");
+    for text in backends.iter().map(|backend| backend.address().to_string()) {
+        assert!(finished.stdout.contains(&text), "{finished:#?}");
+    }
+    for text in ["app", "round-robin", "127.0.0.1:0"] {
+        assert!(finished.stdout.contains(text), "{finished:#?}");
+    }
+    assert_eq!(backends[0].connections(), 0, "no probe was sent");
+}
+
+/// `--help` names the commands, `--version` the version.
+pub fn help_and_version_are_there(binary: &Path) {
+    let help = run(binary, &["--help"]);
+    assert_eq!(help.code, Some(0));
+    for command in ["run", "check", "demo"] {
+        assert!(help.stdout.contains(command), "{}", help.stdout);
+    }
+    let version = run(binary, &["--version"]);
+    assert_eq!(version.code, Some(0));
+    assert!(
+        version.stdout.contains(env!("CARGO_PKG_VERSION")),
+        "{version:?}"
+    );
+}
+
+/// INT stops like TERM does; a process that nobody uses ends at once.
+pub fn an_unused_process_stops_at_once(binary: &Path) {
+    let backend = Backend::saying("ok");
+    for interrupt in [false, true] {
+        let mut proxy = before(binary, &backend);
+        let start = Instant::now();
+        if interrupt {
+            proxy.interrupt();
+        } else {
+            proxy.terminate();
+        }
+        assert_eq!(proxy.wait(PATIENCE).code(), Some(0));
+        assert!(start.elapsed() < AT_ONCE + Duration::from_secs(1));
+    }
+}
