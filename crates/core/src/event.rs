@@ -19,6 +19,12 @@ pub trait Observer: Send + Sync + 'static {
         let _ = transition;
     }
 
+    /// Whether [`exchange`](Self::exchange) is of interest; asked once per request. Where nobody listens, no
+    /// record is built.
+    fn wants_exchanges(&self) -> bool {
+        true
+    }
+
     /// An exchange is over, down to the last byte of its answer or the moment it broke off.
     fn exchange(&self, exchange: &Exchange) {
         let _ = exchange;
@@ -29,7 +35,11 @@ pub trait Observer: Send + Sync + 'static {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Silent;
 
-impl Observer for Silent {}
+impl Observer for Silent {
+    fn wants_exchanges(&self) -> bool {
+        false
+    }
+}
 
 /// The state of a member, as people see it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]

@@ -9,12 +9,13 @@ use super::health::{self, PATH_ROOT};
 use super::limits;
 use super::pool;
 use super::raw::Value;
-use super::reader::{Item, Table, set};
+use super::reader::{Item, set};
 use super::settings::{
     AccessLog, Check, DebugSettings, Health, Listener, LogFormat, LogSettings, PoolSettings,
     ProbeSettings, Settings, StatusRanges, Workers,
 };
 use super::source::quoted;
+use super::table::Table;
 use super::value;
 
 /// Keys of the product that this version does not have.

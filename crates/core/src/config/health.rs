@@ -8,9 +8,10 @@ use http::Method;
 use http::uri::PathAndQuery;
 
 use super::raw::Value;
-use super::reader::{Item, Table, set};
+use super::reader::{Item, set};
 use super::settings::{Check, Health, ProbeSettings, StatusRanges};
 use super::source::quoted;
+use super::table::Table;
 
 const EXPECTED: &str = "\"off\", a path such as \"/healthz\", or a table";
 /// Rise and fall beyond this are never reached in time to matter.
@@ -62,8 +63,10 @@ pub(super) fn set_interval(probes: &mut ProbeSettings, interval: Option<Duration
 
 /// A table that somebody complained about yields something, too: the complaint counts.
 fn probes(mut table: Table<'_>) -> ProbeSettings {
-    let mut probes = ProbeSettings::default();
-    probes.check = check(&mut table);
+    let mut probes = ProbeSettings {
+        check: check(&mut table),
+        ..ProbeSettings::default()
+    };
     let interval = table.take("interval").and_then(|item| item.duration());
     set_interval(&mut probes, interval);
     if let Some(item) = table.take("interval-down") {

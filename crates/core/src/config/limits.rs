@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use super::address;
 use super::raw::Value;
-use super::reader::{Item, Table, set};
+use super::reader::{Item, set};
 use super::settings::{Limits, Network, PoolLimits};
 use super::source::quoted;
+use super::table::Table;
 use super::value;
 
 const RETRIES_MAX: u32 = 10;

@@ -17,9 +17,9 @@
 //! let mistakes = config::parse("lb.toml", text, &|_| None).unwrap_err();
 //! assert!(mistakes.to_string().starts_with(
 //! r#"error: pool.app.health.interval: found the number 2 without a unit
-//!  --> lb.toml:7:44
+//!  --> lb.toml:6:43
 //!   |
-//! 7 | health  = { path = "/healthz", interval = 2 }
+//! 6 | health  = { path = "/healthz", interval = 2 }
 //!   |                                           ^ expected a duration such as "2s"
 //!   = help: the units are ms, s, m and h
 //! "#));
@@ -41,6 +41,7 @@ mod reader;
 mod source;
 mod suggest;
 mod summary;
+mod table;
 mod value;
 
 #[cfg(test)]
@@ -51,9 +52,9 @@ pub use flags::{from_flags, listen_flag, override_log};
 pub use summary::summary;
 
 use error::{Collector, Note};
-use reader::Table;
 use settings::Settings;
 use source::Source;
+use table::Table;
 
 /// The largest text that is read.
 const TEXT_MAX: usize = 1 << 20;

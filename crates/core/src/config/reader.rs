@@ -1,15 +1,15 @@
 //! Reads typed values out of the tree and notes every mistake on the way.
 //!
-//! A [`Table`] is emptied key by key; what nobody asked for is unknown. An [`Item`] is a value that knows its key's path
-//! and its place, so that each complaint is complete. A reading method that returns `None` has complained.
+//! An [`Item`] is a value that knows its key's path and its place, so that each complaint is complete. A reading method that returns `None` has complained.
 
 use std::ops::{Range, RangeInclusive};
 use std::time::Duration;
 
 use super::error::{Collector, Note};
-use super::raw::{Entry, Node, Value};
+use super::raw::{Node, Value};
 use super::source::quoted;
 use super::suggest::nearest;
+use super::table::Table;
 use super::value::{self, Unreadable};
 
 /// The longest time that can be configured: what is longer is as good as never.
@@ -25,11 +25,16 @@ pub(super) struct Item<'r> {
 }
 
 impl<'r> Item<'r> {
-    /// A value from elsewhere than a file.
-    pub(super) fn new(out: &'r Collector, path: &str, span: Range<usize>, value: Value) -> Self {
+    /// A value at a place.
+    pub(super) fn new(
+        out: &'r Collector,
+        path: impl Into<String>,
+        span: Range<usize>,
+        value: Value,
+    ) -> Self {
         Self {
             out,
-            path: path.to_owned(),
+            path: path.into(),
             span,
             value,
         }
@@ -37,7 +42,12 @@ impl<'r> Item<'r> {
 
     /// The place without the value, for complaints that come later.
     pub(super) fn place(&self) -> Self {
-        Self::new(self.out, &self.path, self.span.clone(), Value::Broken)
+        Self::new(
+            self.out,
+            self.path.as_str(),
+            self.span.clone(),
+            Value::Broken,
+        )
     }
 
     /// The value as it stands in the tree.
@@ -250,13 +260,7 @@ impl<'r> Item<'r> {
             self.fail_type(expected, help);
             return None;
         };
-        Some(Table {
-            out: self.out,
-            path: self.path,
-            span: Some(self.span),
-            entries,
-            asked: Vec::new(),
-        })
+        Some(Table::new(self.out, self.path, self.span, entries))
     }
 }
 
@@ -267,134 +271,6 @@ fn one_of(words: &[&str]) -> String {
         Some((last, rest)) if !rest.is_empty() => format!("{} or {last}", rest.join(", ")),
         Some((last, _)) => last.clone(),
         None => String::new(),
-    }
-}
-
-/// A table that is emptied key by key.
-#[derive(Debug)]
-pub(super) struct Table<'r> {
-    out: &'r Collector,
-    path: String,
-    /// Of its key, or of itself where it has none; the whole file has no place.
-    span: Option<Range<usize>>,
-    entries: Vec<Entry>,
-    asked: Vec<&'static str>,
-}
-
-impl<'r> Table<'r> {
-    /// The whole file.
-    pub(super) fn root(out: &'r Collector, entries: Vec<Entry>) -> Self {
-        Self {
-            out,
-            path: String::new(),
-            span: None,
-            entries,
-            asked: Vec::new(),
-        }
-    }
-
-    /// Takes the value of `key`, if it is there.
-    pub(super) fn take(&mut self, key: &'static str) -> Option<Item<'r>> {
-        self.asked.push(key);
-        let at = self.entries.iter().position(|entry| entry.key == key)?;
-        let entry = self.entries.remove(at);
-        Some(self.item(entry))
-    }
-
-    /// Is `key` there?
-    pub(super) fn has(&self, key: &str) -> bool {
-        self.entries.iter().any(|entry| entry.key == key)
-    }
-
-    /// Is nothing left?
-    pub(super) fn is_empty(&self) -> bool {
-        self.entries.is_empty()
-    }
-
-    /// Complains about the table itself.
-    pub(super) fn fail(&self, problem: &str, expected: &str, help: &str) {
-        self.out.add(Note {
-            span: self.span.clone(),
-            key: self.path.clone(),
-            problem: problem.to_owned(),
-            expected: expected.to_owned(),
-            help: help.to_owned(),
-            ..Note::default()
-        });
-    }
-
-    /// Everything that is left, with its keys: for tables whose keys are names.
-    pub(super) fn rest(mut self) -> Vec<(String, Item<'r>)> {
-        let entries = std::mem::take(&mut self.entries);
-        entries
-            .into_iter()
-            .map(|entry| (entry.key.clone(), self.item(entry)))
-            .collect()
-    }
-
-    fn item(&self, entry: Entry) -> Item<'r> {
-        // A table may begin anywhere, and more than once: its key is its place.
-        let span = match entry.node.value {
-            Value::Table(_) => entry.key_span,
-            _ => entry.node.span,
-        };
-        Item {
-            out: self.out,
-            path: self.join(&entry.key),
-            span,
-            value: entry.node.value,
-        }
-    }
-
-    fn join(&self, key: &str) -> String {
-        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
-        let key = if !key.is_empty() && key.len() <= 64 && key.chars().all(plain) {
-            key.to_owned()
-        } else {
-            quoted(key)
-        };
-        if self.path.is_empty() {
-            key
-        } else {
-            format!("{}.{key}", self.path)
-        }
-    }
-
-    /// Complains that `key` is missing.
-    pub(super) fn fail_absent(&self, key: &str, expected: &str, help: &str) {
-        self.out.add(Note {
-            span: self.span.clone(),
-            key: self.join(key),
-            problem: "missing".to_owned(),
-            expected: expected.to_owned(),
-            help: help.to_owned(),
-            absence: true,
-            ..Note::default()
-        });
-    }
-
-    /// Complains about every key that nobody took. Those of `later` are known and not in this version.
-    pub(super) fn finish(self, later: &[&str]) {
-        let known: Vec<&str> = self.asked.iter().chain(later).copied().collect();
-        for entry in &self.entries {
-            let mut note = Note {
-                span: Some(entry.key_span.clone()),
-                key: self.join(&entry.key),
-                ..Note::default()
-            };
-            if later.contains(&&*entry.key) {
-                note.problem = "this key is known, but not in this version".to_owned();
-                note.help = "leave it out for now".to_owned();
-            } else {
-                note.problem = "unknown key".to_owned();
-                note.help = match nearest(&entry.key, known.iter().copied()) {
-                    Some(key) => format!("did you mean `{key}`?"),
-                    None if self.asked.is_empty() => String::new(),
-                    None => format!("the keys here are {}", self.asked.join(", ")),
-                };
-            }
-            self.out.add(note);
-        }
     }
 }
 

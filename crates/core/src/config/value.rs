@@ -109,22 +109,21 @@ fn split(text: &str, belongs: impl Fn(char) -> bool) -> (&str, &str) {
 pub(super) fn show_duration(value: Duration) -> String {
     let mut nanos = value.as_nanos();
     let mut text = String::new();
-    for (unit, per_unit) in DURATIONS {
+    for (unit, per_unit) in &DURATIONS[..3] {
         let count = nanos / per_unit;
-        // Never "0h", and milliseconds take the fraction.
-        if unit == "ms" {
-            break;
-        }
         if count > 0 {
             nanos -= count * per_unit;
             let _ = write!(text, "{count}{unit}");
         }
     }
-    if nanos % 1_000_000 != 0 {
-        let micros = format!("{}.{:03}", nanos / 1_000_000, nanos / 1_000 % 1_000);
-        let _ = write!(text, "{}ms", micros.trim_end_matches('0'));
-    } else if nanos > 0 {
-        let _ = write!(text, "{}ms", nanos / 1_000_000);
+    if nanos > 0 {
+        // Milliseconds take the fraction.
+        let millis = format!("{}.{:03}", nanos / 1_000_000, nanos / 1_000 % 1_000);
+        let _ = write!(
+            text,
+            "{}ms",
+            millis.trim_end_matches('0').trim_end_matches('.')
+        );
     }
     if text.is_empty() {
         "0s".to_owned()

@@ -1,18 +1,55 @@
 //! One request's story: from a head that arrived to the last byte of its answer.
+//!
+//! [`Forwarder::forward`] is the driver. It asks the rules beside it: [`headers`] what to send, [`deadline`] how long
+//! to wait, [`retry`] and [`budget`] whether to try another member. It opens nothing and knows no codec: the
+//! [`Transport`] carries, the [`Timer`] tells the time. `examples/own_client.rs` is the whole of it in use.
 
-use std::marker::PhantomData;
+mod attempt;
+mod body;
+mod budget;
+mod deadline;
+mod errand;
+mod headers;
+mod local_reply;
+mod record;
+mod replay;
+mod retry;
+mod shared;
+mod tunnel;
+mod upload;
+
+#[cfg(test)]
+mod testing;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
-use http::{Request, Response};
+use http::header::HOST;
+use http::request::Parts;
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use http_body::Body as _;
 
+use self::attempt::Failure;
+use self::body::Answer;
+use self::deadline::Patience;
+use self::errand::Errand;
+use self::headers::{Asked, Context, RequestRules, Shape};
+use self::record::{Ending, Record};
+use self::retry::{Failed, Next};
+use self::upload::Progress;
 use crate::body::Body;
 use crate::config::settings::Settings;
-use crate::event::Observer;
-use crate::pool::SharedPool;
+use crate::error::{Cause, Reason};
+use crate::picker::Tried;
+use crate::pool::{Lease, Outcome};
 use crate::rng::Rng;
-use crate::time::Timer;
-use crate::transport::Transport;
+use crate::time::{Instant, Timer};
+use crate::transport::{Attempt, Reuse, Transport};
+use crate::upgrade::UpgradeHandle;
+
+pub use self::shared::Shared;
+pub use self::tunnel::Tunnel;
 
 /// Where a request came from.
 #[derive(Clone, Debug)]
@@ -26,25 +63,46 @@ pub struct Downstream {
 /// An answer, and the tunnel that follows it when it switches protocols.
 #[derive(Debug)]
 pub struct Forwarded {
-    /// The answer.
+    /// The answer. Its body ends the attempt: hand it on, or drop it.
     pub response: Response<Body>,
     /// To be [run](Tunnel::run) once the answer's head is on its way.
     pub tunnel: Option<Tunnel>,
 }
 
-/// Two upgraded connections that are to be joined.
-#[derive(Debug)]
-pub struct Tunnel {}
-
-impl Tunnel {
-    /// Copies both ways until both sides are done, one fails, or nothing moved for `limits.tunnel-idle`.
-    /// Dropping the future closes both sides.
-    pub async fn run(self) {}
-}
-
 /// Forwards requests to the members of one pool.
 pub struct Forwarder<T, C> {
-    _todo: PhantomData<(T, C)>,
+    rules: Rules,
+    shared: Arc<Shared>,
+    transport: T,
+    timer: C,
+    rng: Rng,
+}
+
+/// The part of the settings that forwarding reads.
+struct Rules {
+    request: RequestRules,
+    patience: Patience,
+    connect: Duration,
+    total: Option<Duration>,
+    retries: u32,
+    tunnel_idle: Duration,
+    backend_header: Option<HeaderName>,
+}
+
+/// One request under way.
+struct Visit<C: Timer> {
+    method: Method,
+    id: HeaderValue,
+    record: Record<C>,
+    /// When the whole exchange must be over.
+    total: Instant,
+}
+
+/// A response head, who sent it, and how the upload stands meanwhile.
+struct Answered {
+    lease: Lease,
+    response: Response<Body>,
+    upload: Option<Arc<Progress>>,
 }
 
 impl<T: Transport, C: Timer> Forwarder<T, C> {
@@ -56,26 +114,235 @@ impl<T: Transport, C: Timer> Forwarder<T, C> {
         timer: C,
         rng: Rng,
     ) -> Self {
-        let _ = (settings, shared, transport, timer, rng);
-        Self { _todo: PhantomData }
+        let (pool, limits) = (&settings.pool.limits, &settings.limits);
+        let rules = Rules {
+            request: RequestRules {
+                trusted: limits.trusted_proxies.clone(),
+                body_bytes: limits.body_bytes,
+                capabilities: transport.capabilities(),
+            },
+            patience: Patience {
+                first_byte: pool.first_byte,
+                backend_idle: pool.body_idle,
+                client_idle: limits.body_idle,
+            },
+            connect: pool.connect,
+            total: pool.total,
+            retries: pool.retries,
+            tunnel_idle: limits.tunnel_idle,
+            backend_header: settings.debug.backend_header.clone(),
+        };
+        Self {
+            rules,
+            shared: Arc::clone(shared),
+            transport,
+            timer,
+            rng,
+        }
     }
 
-    /// Forwards one request as it was received, its URI and headers untouched.
+    /// Forwards one request as it was received, its URI and headers untouched. A front end that can switch protocols
+    /// puts an [`UpgradeHandle`] into the request's extensions.
     ///
     /// Dropping the future cancels the attempt that runs and reports the client as gone.
     pub async fn forward(&self, request: Request<Body>, from: &Downstream) -> Forwarded {
-        let _ = (request, from);
+        let now = self.timer.now();
+        self.shared.budget.deposit(now);
+        let (mut head, body) = request.into_parts();
+        let id = headers::request_id(&head.headers, &self.rng);
+        let record = Record::open(&self.shared, &self.timer, &head, &id, from.peer, now);
+        let client = head.extensions.remove::<UpgradeHandle>();
+        let mut visit = Visit {
+            method: head.method.clone(),
+            id,
+            record,
+            total: self.rules.total.map_or(Instant::NEVER, |total| now + total),
+        };
+
+        let prepared = headers::prepare_request(
+            &mut head,
+            &body,
+            from,
+            client.is_some(),
+            &visit.id,
+            &self.rules.request,
+        );
+        let asked = match prepared {
+            Ok(asked) => asked,
+            Err(reason) => return self.refuse(visit, reason),
+        };
+        match self.try_members(&mut visit, head, body, asked).await {
+            Ok(answered) => self.answer(visit, answered, client.filter(|_| asked.upgrade)),
+            Err(reason) => self.refuse(visit, reason),
+        }
+    }
+
+    /// Asks one member after the other until one answers or the rules say stop.
+    async fn try_members(
+        &self,
+        visit: &mut Visit<C>,
+        head: Parts,
+        body: Body,
+        asked: Asked,
+    ) -> Result<Answered, Reason> {
+        let (mut errand, mut request) = Errand::new(
+            head,
+            body,
+            asked,
+            self.rules.request.body_bytes,
+            self.rules.retries > 0,
+            &self.shared.memory,
+            &self.timer,
+        );
+        let mut tried = Tried::new();
+        let mut last = Reason::NoMember;
+        let mut retries = 0;
+        loop {
+            let now = self.timer.now();
+            let Some(lease) = self.shared.pool.pick(&mut tried, &self.rng, now) else {
+                return Err(last);
+            };
+            visit.record.attempt(&lease);
+            if asked.hostless {
+                name_host(&mut request, &lease);
+            }
+            let failure = match self.attempt(&lease, request, &errand, visit.total).await {
+                Ok(response) => {
+                    return Ok(Answered {
+                        lease,
+                        response,
+                        upload: errand.progress().cloned(),
+                    });
+                }
+                Err(failure) => failure,
+            };
+            let now = self.timer.now();
+            lease.finish(failure.outcome, now);
+            last = failure.reason;
+            request = self.next_request(failure, &mut errand, retries, now)?;
+            if now >= visit.total {
+                return Err(Reason::TotalTimeout);
+            }
+            retries += 1;
+        }
+    }
+
+    async fn attempt(
+        &self,
+        lease: &Lease,
+        request: Request<Body>,
+        errand: &Errand<C>,
+        total: Instant,
+    ) -> Result<Response<Body>, Failure> {
+        let attempt = Attempt {
+            backend: lease.backend(),
+            connect_deadline: total.min(self.timer.now() + self.rules.connect),
+            reuse: Reuse::Allowed,
+        };
+        attempt::send(
+            &self.transport,
+            &self.timer,
+            &attempt,
+            request,
+            errand.progress(),
+            &self.rules.patience,
+            total,
+        )
+        .await
+    }
+
+    /// The request for another member, or the reason to give up.
+    fn next_request(
+        &self,
+        failure: Failure,
+        errand: &mut Errand<C>,
+        retries: u32,
+        now: Instant,
+    ) -> Result<Request<Body>, Reason> {
+        let next = retry::next(&Failed {
+            delivered: failure.delivered,
+            ours: failure.is_ours(),
+            timed_out: failure.timed_out(),
+            returned: failure.unsent.is_some(),
+            repeatable: errand.is_repeatable(),
+            retries,
+            retries_max: self.rules.retries,
+        });
+        let request = match next {
+            Next::Stop => None,
+            Next::Elsewhere => failure.unsent.map(|request| *request),
+            Next::Again if self.shared.budget.withdraw(now) => errand.again(),
+            Next::Again => None,
+        };
+        request.ok_or(failure.reason)
+    }
+
+    /// A response head came: check it, and let its body end the attempt.
+    fn answer(
+        &self,
+        visit: Visit<C>,
+        answered: Answered,
+        client: Option<UpgradeHandle>,
+    ) -> Forwarded {
+        let now = self.timer.now();
+        let (mut head, body) = answered.response.into_parts();
+        let ends = client.zip(head.extensions.remove::<UpgradeHandle>());
+        let context = Context {
+            method: &visit.method,
+            switching: ends.is_some(),
+            backend_header: self.rules.backend_header.as_ref(),
+            backend: answered.lease.backend(),
+        };
+        let Ok(shape) = headers::prepare_response(&mut head, &body, &context) else {
+            answered.lease.finish(Outcome::Failed(Cause::Invalid), now);
+            return self.refuse(visit, Reason::InvalidAnswer);
+        };
+        let mut ending = Ending::new(answered.lease, visit.record, head.status, now);
+        if head.status == StatusCode::SWITCHING_PROTOCOLS
+            && let Some((client, backend)) = ends
+        {
+            let (idle, timer) = (self.rules.tunnel_idle, self.timer.clone());
+            return Forwarded {
+                response: Response::from_parts(head, Body::empty()),
+                tunnel: Some(Tunnel::new(client, backend, idle, timer, ending)),
+            };
+        }
+        // Nobody polls a body that is not there.
+        let body = if shape == Shape::Empty {
+            ending.complete(now);
+            Body::empty()
+        } else {
+            let limits = body::Limits {
+                idle: self.rules.patience.backend_idle,
+                total: visit.total,
+            };
+            let timer = self.timer.clone();
+            let answer = Answer::new(body, shape, ending, limits, answered.upload, timer);
+            Body::stream(answer)
+        };
         Forwarded {
-            response: Response::new(Body::empty()),
+            response: Response::from_parts(head, body),
+            tunnel: None,
+        }
+    }
+
+    /// A local answer.
+    fn refuse(&self, mut visit: Visit<C>, reason: Reason) -> Forwarded {
+        let is_head = visit.method == Method::HEAD;
+        let pool = self.shared.pool.name();
+        let response = local_reply::build(reason, pool, &visit.id, is_head);
+        let bytes = response.body().size_hint().exact().unwrap_or(0);
+        visit.record.refused(reason, bytes, self.timer.now());
+        Forwarded {
+            response,
             tunnel: None,
         }
     }
 }
 
-/// What the forwarders of all workers share: the pool, the retry budget, the replay memory, the observer.
-pub struct Shared {
-    /// The pool.
-    pub pool: Arc<SharedPool>,
-    /// Who hears about finished exchanges.
-    pub observer: Arc<dyn Observer>,
+/// HTTP/1.1 needs a `Host`; a client of HTTP/1.0 may have none, so each backend is called by its address.
+fn name_host(request: &mut Request<Body>, lease: &Lease) {
+    if let Ok(host) = HeaderValue::try_from(lease.backend().address.to_string()) {
+        request.headers_mut().insert(HOST, host);
+    }
 }

@@ -180,3 +180,38 @@ impl fmt::Debug for SharedPool {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+    use std::time::Duration;
+
+    use http::StatusCode;
+
+    use super::*;
+    use crate::config::settings::Health;
+    use crate::pool::Outcome;
+    use crate::pool::testing::pool_of;
+
+    #[test]
+    fn a_pick_and_its_lease_take_no_lock() {
+        let pool = pool_of(3, Health::Off, &Arc::default());
+        let (done, finished) = channel();
+        let held = pool.lock();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let (mut tried, rng, now) = (Tried::new(), Rng::new(1), Instant::ORIGIN);
+                for _ in 0..3 {
+                    let mut lease = pool.pick(&mut tried, &rng, now).unwrap();
+                    lease.byte(now);
+                    lease.finish(Outcome::Answered(StatusCode::OK), now);
+                }
+                done.send(()).unwrap();
+            });
+            // Patience for a slow machine: a pick that waits for the lock waits until it is dropped below.
+            let result = finished.recv_timeout(Duration::from_secs(20));
+            drop(held);
+            assert!(result.is_ok());
+        });
+    }
+}

@@ -517,6 +517,33 @@ fn silence_alone_stalls_nobody() {
 }
 
 #[test]
+fn an_attempt_does_not_wait_for_an_answer_while_its_request_is_being_sent() {
+    let world = World::up(3, tcp());
+    let mut uploads = [world.pick_at(0, 100), world.pick_at(0, 100)];
+    uploads.iter_mut().for_each(Lease::sending);
+    for ms in (500..3000).step_by(500) {
+        world.others_answer(1, ms);
+        world.due(ms);
+        assert_eq!(world.states(), [Up; 3]);
+    }
+    for upload in &mut uploads {
+        upload.sent(at(3000));
+        upload.sent(at(3001));
+    }
+    assert_eq!(world.pool.view()[0].waiting, 2);
+    world.others_answer(1, 3100);
+    world.due(3999);
+    assert_eq!(world.states(), [Up; 3]);
+    world.due(4001);
+    assert_eq!(world.states(), [Stalled, Up, Up]);
+    for upload in &mut uploads {
+        upload.byte(at(4100));
+        upload.sent(at(4101));
+    }
+    assert_eq!(world.pool.view()[0].waiting, 0);
+}
+
+#[test]
 fn never_more_than_half_of_the_pool_is_stalled() {
     for (members, stalled) in [(1, 0), (2, 1), (3, 1), (4, 2), (5, 2)] {
         let world = World::up(members, tcp());

@@ -1,0 +1,101 @@
+//! What is sent: the request, and whatever is needed to send it once more.
+
+use std::sync::Arc;
+
+use http::Request;
+use http::request::Parts;
+
+use super::headers::{Asked, Shape};
+use super::replay::{self, Memory, Replay};
+use super::upload::{Progress, Source, Upload};
+use crate::body::Body;
+use crate::time::Timer;
+
+/// How a request is made, the first time and again.
+pub(super) struct Errand<C: Timer> {
+    timer: C,
+    shape: Shape,
+    body_bytes_max: Option<u64>,
+    /// The head once more and its body, for a request that may be repeated after delivery. Others cost no copy.
+    again: Option<(Parts, Option<Arc<Replay>>)>,
+    /// How the upload of the request that was made last stands; `None` without a body.
+    progress: Option<Arc<Progress>>,
+}
+
+impl<C: Timer> Errand<C> {
+    /// The errand and its first request. `may_repeat` is false where retries are off.
+    pub(super) fn new(
+        head: Parts,
+        body: Body,
+        asked: Asked,
+        body_bytes_max: Option<u64>,
+        may_repeat: bool,
+        memory: &Arc<Memory>,
+        timer: &C,
+    ) -> (Self, Request<Body>) {
+        let mut errand = Self {
+            timer: timer.clone(),
+            shape: asked.shape,
+            body_bytes_max,
+            again: None,
+            progress: None,
+        };
+        // RFC 9110 §9.2.2. An upgrade is not repeated: its backend may already speak another protocol.
+        let fits =
+            !matches!(asked.shape, Shape::Exact(length) if length > replay::BYTES_MAX as u64);
+        let repeatable = may_repeat && head.method.is_idempotent() && !asked.upgrade && fits;
+        let body = match (asked.shape, repeatable) {
+            (Shape::Empty, false) => Body::empty(),
+            (Shape::Empty, true) => {
+                errand.again = Some((head.clone(), None));
+                Body::empty()
+            }
+            (_, false) => errand.upload(Source::Once(body)),
+            (_, true) => {
+                let replay = Replay::new(body, memory);
+                let reader = replay.first();
+                errand.again = Some((head.clone(), Some(replay)));
+                errand.upload(Source::Replayed(reader))
+            }
+        };
+        (errand, Request::from_parts(head, body))
+    }
+
+    /// Could the request be made again?
+    pub(super) fn is_repeatable(&self) -> bool {
+        match &self.again {
+            None => false,
+            Some((_, None)) => true,
+            Some((_, Some(replay))) => replay.is_whole(),
+        }
+    }
+
+    /// The request from its beginning; `None` if it cannot be repeated.
+    pub(super) fn again(&mut self) -> Option<Request<Body>> {
+        let (head, replay) = self.again.as_ref()?;
+        let head = head.clone();
+        let reader = match replay {
+            None => None,
+            Some(replay) => Some(replay.read()?),
+        };
+        let body = reader.map_or_else(Body::empty, |reader| self.upload(Source::Replayed(reader)));
+        Some(Request::from_parts(head, body))
+    }
+
+    /// How the upload stands.
+    pub(super) fn progress(&self) -> Option<&Arc<Progress>> {
+        self.progress.as_ref()
+    }
+
+    fn upload(&mut self, source: Source) -> Body {
+        let progress = Progress::new(self.timer.now());
+        self.progress = Some(Arc::clone(&progress));
+        Body::stream(Upload::new(
+            source,
+            self.shape,
+            self.body_bytes_max,
+            progress,
+            self.timer.clone(),
+        ))
+    }
+}

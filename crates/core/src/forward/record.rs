@@ -1,0 +1,165 @@
+//! The record of one exchange: filled along its way, handed to the observer exactly once.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::request::Parts;
+use http::{HeaderValue, StatusCode};
+
+use super::Shared;
+use crate::error::Reason;
+use crate::event::{End, Exchange, Observer};
+use crate::pool::{Lease, Outcome};
+use crate::time::{Instant, Timer};
+
+/// An open record. Dropping it reports that the client went away.
+pub(super) struct Record<C: Timer> {
+    /// Nothing where nobody wants to hear of it.
+    open: Option<(Arc<dyn Observer>, Exchange)>,
+    timer: C,
+}
+
+impl<C: Timer> Record<C> {
+    pub(super) fn open(
+        shared: &Shared,
+        timer: &C,
+        head: &Parts,
+        id: &HeaderValue,
+        client: SocketAddr,
+        now: Instant,
+    ) -> Self {
+        let open = shared.observer.wants_exchanges().then(|| {
+            let exchange = Exchange {
+                started: now,
+                duration: Duration::ZERO,
+                request_id: id.clone(),
+                client,
+                method: head.method.clone(),
+                uri: head.uri.clone(),
+                status: None,
+                body_bytes: 0,
+                pool: Arc::clone(shared.pool.name()),
+                member: None,
+                attempts: 0,
+                reason: None,
+                end: End::ClientGone,
+            };
+            (Arc::clone(&shared.observer), exchange)
+        });
+        Self {
+            open,
+            timer: timer.clone(),
+        }
+    }
+
+    /// Another attempt begins.
+    pub(super) fn attempt(&mut self, lease: &Lease) {
+        if let Some((_, exchange)) = &mut self.open {
+            exchange.attempts = exchange.attempts.saturating_add(1);
+            exchange.member = Some(Arc::clone(lease.member().name()));
+        }
+    }
+
+    /// The answer's head is there.
+    pub(super) fn answered(&mut self, status: StatusCode) {
+        if let Some((_, exchange)) = &mut self.open {
+            exchange.status = Some(status);
+        }
+    }
+
+    /// So many more bytes were handed to the client.
+    pub(super) fn bytes(&mut self, count: u64) {
+        if let Some((_, exchange)) = &mut self.open {
+            exchange.body_bytes = exchange.body_bytes.saturating_add(count);
+        }
+    }
+
+    /// The answer is a local one, and that was all.
+    pub(super) fn refused(&mut self, reason: Reason, body_bytes: u64, now: Instant) {
+        if let Some((_, exchange)) = &mut self.open {
+            exchange.reason = Some(reason);
+        }
+        if reason == Reason::ClientGone {
+            // Nobody is there to read the answer: 499 in other balancers' logs.
+            self.close(End::ClientGone, now);
+        } else {
+            self.answered(reason.status());
+            self.bytes(body_bytes);
+            self.close(End::Complete, now);
+        }
+    }
+
+    /// The exchange is over; later calls do nothing.
+    pub(super) fn close(&mut self, end: End, now: Instant) {
+        if let Some((observer, mut exchange)) = self.open.take() {
+            exchange.duration = now.saturating_since(exchange.started);
+            exchange.end = end;
+            observer.exchange(&exchange);
+        }
+    }
+}
+
+impl<C: Timer> Drop for Record<C> {
+    fn drop(&mut self) {
+        if self.open.is_some() {
+            let now = self.timer.now();
+            self.close(End::ClientGone, now);
+        }
+    }
+}
+
+/// What is settled when an answer ends: the attempt's lease and the exchange's record.
+pub(super) struct Ending<C: Timer> {
+    lease: Option<Lease>,
+    record: Record<C>,
+    status: StatusCode,
+}
+
+impl<C: Timer> Ending<C> {
+    /// The head of the answer has come.
+    pub(super) fn new(
+        mut lease: Lease,
+        mut record: Record<C>,
+        status: StatusCode,
+        now: Instant,
+    ) -> Self {
+        lease.byte(now);
+        record.answered(status);
+        Self {
+            lease: Some(lease),
+            record,
+            status,
+        }
+    }
+
+    /// The backend sent something, so many bytes of it for the client.
+    pub(super) fn progress(&mut self, bytes: u64, now: Instant) {
+        if let Some(lease) = &mut self.lease {
+            lease.byte(now);
+        }
+        self.record.bytes(bytes);
+    }
+
+    /// All of it has been handed on.
+    pub(super) fn complete(&mut self, now: Instant) {
+        self.settle(Outcome::Answered(self.status), End::Complete, now);
+    }
+
+    /// It broke off. Later calls do nothing.
+    pub(super) fn settle(&mut self, outcome: Outcome, end: End, now: Instant) {
+        if let Some(lease) = self.lease.take() {
+            lease.finish(outcome, now);
+        }
+        self.record.close(end, now);
+    }
+}
+
+impl<C: Timer> Drop for Ending<C> {
+    fn drop(&mut self) {
+        if self.lease.is_some() {
+            let now = self.record.timer.now();
+            self.settle(Outcome::Abandoned, End::ClientGone, now);
+        }
+    }
+}

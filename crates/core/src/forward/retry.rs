@@ -1,0 +1,179 @@
+//! May a failed attempt be followed by another one?
+//!
+//! It reads what an error says about delivery, never its text. Whether there is somebody left to ask is the pick's
+//! business, how many retries the whole pool may spend is [`budget`](super::budget)'s.
+
+use crate::error::Delivered;
+
+/// What decides.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Failed {
+    /// May the backend have seen the request?
+    pub(super) delivered: Delivered,
+    /// The fault lies with the client or this machine: elsewhere it would be the same.
+    pub(super) ours: bool,
+    /// The time that the client may be kept waiting is spent.
+    pub(super) timed_out: bool,
+    /// The unsent request is at hand.
+    pub(super) returned: bool,
+    /// The method is idempotent (RFC 9110 §9.2.2) and everything sent can be sent again.
+    pub(super) repeatable: bool,
+    /// Retries made so far.
+    pub(super) retries: u32,
+    /// Retries allowed.
+    pub(super) retries_max: u32,
+}
+
+/// What may be done.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Next {
+    /// Nothing: the client is told.
+    Stop,
+    /// Send the returned request elsewhere. It is not charged: an attempt that delivered nothing puts no load on
+    /// anybody, and a dead server must not cost a request.
+    Elsewhere,
+    /// Send it again, if there is budget.
+    Again,
+}
+
+/// The rule.
+pub(super) fn next(failed: &Failed) -> Next {
+    if failed.ours || failed.retries >= failed.retries_max {
+        return Next::Stop;
+    }
+    match failed.delivered {
+        Delivered::No if failed.returned => Next::Elsewhere,
+        // RFC 9110 §9.2.2: a proxy must not repeat a request that is not idempotent.
+        Delivered::No | Delivered::Maybe if failed.repeatable && !failed.timed_out => Next::Again,
+        _ => Next::Stop,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FAILED: Failed = Failed {
+        delivered: Delivered::Maybe,
+        ours: false,
+        timed_out: false,
+        returned: false,
+        repeatable: true,
+        retries: 0,
+        retries_max: 2,
+    };
+
+    #[test]
+    fn the_table_of_retries() {
+        let unsent = Failed {
+            delivered: Delivered::No,
+            returned: true,
+            repeatable: false,
+            ..FAILED
+        };
+        let table = [
+            ("an idempotent request after a reset", FAILED, Next::Again),
+            (
+                "its second retry",
+                Failed {
+                    retries: 1,
+                    ..FAILED
+                },
+                Next::Again,
+            ),
+            (
+                "its third",
+                Failed {
+                    retries: 2,
+                    ..FAILED
+                },
+                Next::Stop,
+            ),
+            (
+                "a POST after a reset",
+                Failed {
+                    repeatable: false,
+                    ..FAILED
+                },
+                Next::Stop,
+            ),
+            (
+                "a timeout after delivery",
+                Failed {
+                    timed_out: true,
+                    ..FAILED
+                },
+                Next::Stop,
+            ),
+            (
+                "an answer was seen",
+                Failed {
+                    delivered: Delivered::Yes,
+                    ..FAILED
+                },
+                Next::Stop,
+            ),
+            (
+                "the client's fault",
+                Failed {
+                    ours: true,
+                    ..FAILED
+                },
+                Next::Stop,
+            ),
+            ("a refused POST", unsent, Next::Elsewhere),
+            (
+                "a connect timeout",
+                Failed {
+                    timed_out: true,
+                    ..unsent
+                },
+                Next::Elsewhere,
+            ),
+            (
+                "no descriptor left",
+                Failed {
+                    ours: true,
+                    ..unsent
+                },
+                Next::Stop,
+            ),
+            (
+                "a refused POST too often",
+                Failed {
+                    retries: 2,
+                    ..unsent
+                },
+                Next::Stop,
+            ),
+            (
+                "unsent but lost",
+                Failed {
+                    returned: false,
+                    ..unsent
+                },
+                Next::Stop,
+            ),
+            (
+                "unsent, lost, but known",
+                Failed {
+                    returned: false,
+                    repeatable: true,
+                    ..unsent
+                },
+                Next::Again,
+            ),
+            (
+                "retries are off",
+                Failed {
+                    retries_max: 0,
+                    ..unsent
+                },
+                Next::Stop,
+            ),
+        ];
+        for (name, failed, expected) in table {
+            assert_eq!(next(&failed), expected, "{name}");
+        }
+    }
+}

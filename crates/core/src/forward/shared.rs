@@ -1,0 +1,46 @@
+//! What the forwarders of all workers share.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::budget::Budget;
+use super::replay::Memory;
+use crate::config::settings::Settings;
+use crate::event::Observer;
+use crate::pool::SharedPool;
+
+/// What the forwarders of all workers share: the pool, the retry budget, the replay memory, the observer.
+pub struct Shared {
+    /// The pool.
+    pub pool: Arc<SharedPool>,
+    /// Who hears about finished exchanges.
+    pub observer: Arc<dyn Observer>,
+    pub(super) budget: Budget,
+    pub(super) memory: Arc<Memory>,
+}
+
+impl Shared {
+    /// One for each pool; every worker's [`Forwarder`](super::Forwarder) gets the same.
+    pub fn new(
+        settings: &Settings,
+        pool: Arc<SharedPool>,
+        observer: Arc<dyn Observer>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            pool,
+            observer,
+            budget: Budget::new(settings.pool.limits.retry_budget_percent),
+            memory: Arc::default(),
+        })
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared")
+            .field("pool", self.pool.name())
+            .field("budget", &self.budget)
+            .field("memory", &self.memory)
+            .finish_non_exhaustive()
+    }
+}
