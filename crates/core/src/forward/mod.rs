@@ -19,6 +19,8 @@ mod tunnel;
 mod upload;
 
 #[cfg(test)]
+mod story_tests;
+#[cfg(test)]
 mod testing;
 
 use std::net::SocketAddr;

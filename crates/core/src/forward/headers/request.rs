@@ -56,7 +56,7 @@ pub(in crate::forward) fn prepare(
     let old_version = head.version <= Version::HTTP_10;
     let headers = &mut head.headers;
 
-    host::settle(headers, &head.uri, old_version).map_err(Reason::BadRequest)?;
+    host::settle(headers, &head.uri, head.version).map_err(Reason::BadRequest)?;
     let uri = host::origin_form(&head.uri, &head.method).map_err(Reason::BadRequest)?;
     let declared = framing::declared_request(headers, old_version).map_err(Reason::BadRequest)?;
     let shape = framing::shape(body, declared).map_err(Reason::BadRequest)?;
