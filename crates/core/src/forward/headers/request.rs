@@ -2,7 +2,7 @@
 
 use http::header::{CONNECTION, EXPECT, HOST, TE, TRAILER, UPGRADE};
 use http::request::Parts;
-use http::{Extensions, HeaderMap, HeaderValue, Method, Version};
+use http::{Extensions, HeaderMap, HeaderValue, Method, Uri, Version};
 
 use super::framing::{self, Declared, Shape};
 use super::names::{self, FIELDS_MAX, members};
@@ -74,10 +74,8 @@ pub(in crate::forward) fn prepare(
     if upgrade && !rules.capabilities.upgrades {
         return Err(Reason::Unsupported("upgrades cannot be carried"));
     }
-    if !rules.capabilities.opaque_bytes && has_opaque_bytes(headers) {
-        return Err(Reason::Unsupported(
-            "header bytes above 0x7F cannot be carried",
-        ));
+    if !rules.capabilities.opaque_bytes && (has_opaque_bytes(headers) || !is_ascii(&uri)) {
+        return Err(Reason::Unsupported("bytes above 0x7F cannot be carried"));
     }
     let wants_trailers = rules.capabilities.trailers && accepts_trailers(headers);
     let announced = (rules.capabilities.trailers && shape == Shape::Chunked)
@@ -138,6 +136,11 @@ fn accepts_trailers(headers: &HeaderMap) -> bool {
     members(headers, &TE).any(|coding| coding.eq_ignore_ascii_case(b"trailers"))
 }
 
+fn is_ascii(uri: &Uri) -> bool {
+    uri.path_and_query()
+        .is_none_or(|target| target.as_str().is_ascii())
+}
+
 fn has_opaque_bytes(headers: &HeaderMap) -> bool {
     headers.values().any(|value| !value.as_bytes().is_ascii())
 }
@@ -164,6 +167,7 @@ mod tests {
     use super::super::testing::{lines, map};
     use super::*;
     use crate::error::BodyError;
+    use crate::rng::Rng;
     use bytes::Bytes;
     use http::Request;
     use http_body::{Body as HttpBody, Frame};
@@ -431,5 +435,109 @@ mod tests {
             sent(get(&many), &Body::empty()),
             Err(Reason::BadRequest(_))
         ));
+    }
+
+    #[test]
+    fn whatever_a_client_sends_one_host_and_one_framing_go_up() {
+        const NAMES: &[&str] = &[
+            "host",
+            "content-length",
+            "transfer-encoding",
+            "connection",
+            "te",
+            "trailer",
+            "upgrade",
+            "expect",
+            "x-forwarded-for",
+            "x_forwarded_for",
+            "x-request-id",
+            "forwarded",
+            "proxy",
+            "http2-settings",
+            "x-a",
+        ];
+        const VALUES: &[&str] = &[
+            "",
+            "a",
+            "a:80",
+            "5",
+            "0",
+            "5, 5",
+            "chunked",
+            "identity",
+            "close",
+            "upgrade",
+            "websocket",
+            "h2c",
+            "trailers",
+            "100-continue",
+            "host",
+            "content-length, transfer-encoding",
+            "x-forwarded-for, x-a",
+        ];
+        const METHODS: &[&str] = &["GET", "POST", "PUT", "OPTIONS", "HEAD", "X-OTHER"];
+        const TARGETS: &[&str] = &[
+            "/",
+            "*",
+            "http://b/x",
+            "http://u@b/",
+            "b:80",
+            "/a?b",
+            "ftp://c/",
+        ];
+        let rng = Rng::new(7);
+        let any = |of: &[&'static str]| -> &'static str {
+            let index = usize::try_from(rng.below(of.len() as u64)).unwrap();
+            of[index]
+        };
+        let mut accepted = 0;
+        for round in 0..20_000 {
+            let mut fields = vec![("host", "a")];
+            if rng.below(8) == 0 {
+                fields.clear();
+            }
+            fields.extend((0..rng.below(5)).map(|_| (any(NAMES), any(VALUES))));
+            let body = match rng.below(3) {
+                0 => Body::empty(),
+                1 => Body::from("hello"),
+                _ => Body::stream(Unknown),
+            };
+            let mut head = head(any(METHODS), any(TARGETS), &fields);
+            if rng.below(4) == 0 {
+                head.version = Version::HTTP_10;
+            }
+            let Ok((asked, lines)) = sent(head, &body) else {
+                continue;
+            };
+            accepted += 1;
+            let count = |name: &str| lines.iter().filter(|line| line.starts_with(name)).count();
+            assert_eq!(
+                count("host: "),
+                usize::from(!asked.hostless),
+                "{round}: {fields:?}"
+            );
+            let (length, coding) = (count("content-length: "), count("transfer-encoding: "));
+            match asked.shape {
+                Shape::Empty => {
+                    assert!(coding == 0 && (length == 0 || count("content-length: 0") == 1))
+                }
+                Shape::Exact(_) => assert_eq!((length, coding), (1, 0)),
+                Shape::Chunked => assert_eq!((length, coding), (0, 1)),
+            }
+            assert_eq!(count("x-forwarded-for: 192.0.2.7"), 1);
+            assert_eq!(count("x-forwarded-for"), 1);
+            assert_eq!(count("x-request-id: id"), 1);
+            for gone in [
+                "x_forwarded_for",
+                "proxy",
+                "http2-settings",
+                "expect",
+                "forwarded: ",
+            ] {
+                assert_eq!(count(gone), 0, "{round}: {gone} in {lines:?}");
+            }
+            assert_eq!(count("upgrade: "), usize::from(asked.upgrade));
+        }
+        assert!(accepted > 1_000, "{accepted}");
     }
 }

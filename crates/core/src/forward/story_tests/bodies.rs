@@ -149,6 +149,35 @@ fn a_slow_client_is_not_taken_for_a_slow_backend() {
 }
 
 #[test]
+fn one_sleep_serves_all_the_waits_of_a_body() {
+    let world = World::new();
+    let script = (0..50).fold(Script::new(), |script, _| script.pending().data("ab"));
+    let mut reply = answered(&world, response(200, script.body()));
+    let before = world.clock.sleeps();
+    assert_eq!(read_all(&world, &mut reply).unwrap().len(), 100);
+    assert_eq!(world.clock.sleeps() - before, 1);
+
+    let ready = frames(&["ab", "cd"]);
+    world.script(2, Act::Answer(response(200, ready)));
+    let mut reply = world.forward(get("/")).response;
+    let before = world.clock.sleeps();
+    assert_eq!(read_all(&world, &mut reply).unwrap(), b"abcd");
+    assert_eq!(world.clock.sleeps(), before, "nothing had to wait");
+}
+
+#[test]
+fn a_stream_of_no_bytes_ends_at_its_head() {
+    let world = World::new();
+    let mut answer = response(200, Script::new().pending().body());
+    answer.headers_mut().insert("content-length", 0.into());
+    let reply = answered(&world, answer);
+    assert_eq!(reply.headers()["content-length"], "0");
+    assert!(reply.body().is_end_stream());
+    world.check_idle();
+    assert_eq!(world.exchange().end, End::Complete);
+}
+
+#[test]
 fn the_total_ends_a_body_that_never_stops() {
     let world = World::with(|settings| {
         settings.pool.limits.total = Some(Duration::from_secs(5));
