@@ -178,6 +178,30 @@ fn a_stream_of_no_bytes_ends_at_its_head() {
 }
 
 #[test]
+fn bytes_go_both_ways_at_once() {
+    let world = World::new();
+    world.script(1, Act::Echo);
+    let upload = Script::new().data("ab").pending().data("cd").pending();
+    let mut reply = world.forward(post(upload.body())).response;
+    assert_eq!(read_all(&world, &mut reply).unwrap(), b"abcd");
+    world.check_idle();
+    assert_eq!(world.counters(1).answered, 1);
+}
+
+#[test]
+fn a_client_that_stalls_an_answered_upload_is_not_the_backends_fault() {
+    let world = World::new();
+    world.script(1, Act::Echo);
+    let upload = Script::new().data("ab").hang();
+    let mut reply = world.forward(post(upload.body())).response;
+    assert_eq!(read_all(&world, &mut reply), Err(BodyCause::Stalled));
+    assert_eq!(world.now(), at(30));
+    assert_eq!(world.counters(1).abandoned, 1);
+    assert_eq!(world.exchange().end, End::Truncated(BodyCause::Stalled));
+    world.check_idle();
+}
+
+#[test]
 fn the_total_ends_a_body_that_never_stops() {
     let world = World::with(|settings| {
         settings.pool.limits.total = Some(Duration::from_secs(5));

@@ -14,6 +14,7 @@ use super::testing::{Script, frames, read, run};
 use crate::body::Body;
 use crate::error::{BodyCause, Cause, Phase, Reason};
 use crate::event::End;
+use crate::rng::Rng;
 use crate::time::Instant;
 use world::{Act, World, at, get, post, put, request, response};
 
@@ -378,4 +379,68 @@ fn an_early_answer_is_handed_on_before_the_upload_ends() {
     assert_eq!(world.exchange().reason, None);
     assert_eq!(world.now(), Instant::ORIGIN);
     world.check_idle();
+}
+
+#[test]
+fn whatever_happens_each_request_has_one_end_and_each_attempt_one_outcome() {
+    let rng = Rng::new(11);
+    let world = World::with(|settings| settings.pool.limits.retry_budget_percent = 100);
+    let any_body = || match rng.below(5) {
+        0 => Body::empty(),
+        1 => Body::from("hello"),
+        2 => Script::new().data("a").pending().data("b").body(),
+        3 => Script::new().data("a").fail(BodyCause::Closed).body(),
+        _ => Script::new().data(vec![1; 70_000]).data("b").body(),
+    };
+    let any_answer = || match rng.below(4) {
+        0 => response(200, Body::empty()),
+        1 => response(200, Script::new().data("a").data("b").body()),
+        2 => response(500, Script::new().data("a").fail(BodyCause::Closed).body()),
+        _ => response(101, Body::empty()),
+    };
+    for round in 1..=2_000 {
+        for port in 1..=3 {
+            let act = match rng.below(9) {
+                0 => Act::Refuse,
+                1 => Act::ConnectTimeout,
+                2 => Act::GiveBack(Phase::SendHead, Cause::Closed),
+                3 => Act::Reset(usize::try_from(rng.below(3)).unwrap()),
+                4 => Act::Hang,
+                5 => Act::Echo,
+                6 => Act::Early(any_answer()),
+                _ => Act::Answer(any_answer()),
+            };
+            world.clear(port);
+            world.script(port, act);
+        }
+        let delivered_before = world.delivered();
+        let (method, once) = match rng.below(3) {
+            0 => (Method::POST, true),
+            1 => (Method::PUT, false),
+            _ => (Method::GET, false),
+        };
+        let asked = request(method, "/", any_body());
+        if rng.below(6) == 0 {
+            world.abort_at_the_first_wait(asked);
+        } else {
+            let mut reply = world.forward(asked).response;
+            if rng.below(4) > 0 {
+                // An answer that breaks off is one of the ends that may come.
+                let _ = run(&world.clock, read(reply.body_mut()));
+            }
+        }
+        world.check_idle();
+        assert_eq!(world.exchange_count(), round);
+        assert!(world.exchange().attempts <= 3);
+        let delivered = world.delivered() - delivered_before;
+        assert!(
+            !once || delivered <= 1,
+            "a POST was delivered {delivered} times"
+        );
+        world.clock.set(world.now() + Duration::from_secs(2));
+        world.tend();
+    }
+    let (picks, ends) = world.picks_and_ends();
+    assert_eq!(picks, ends);
+    assert!(picks > 2_000, "{picks}");
 }

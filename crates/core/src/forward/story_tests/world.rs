@@ -19,6 +19,7 @@ use crate::config::settings::{
 use crate::error::{Cause, Phase, TransportError};
 use crate::event::{Exchange, Observer};
 use crate::forward::{Downstream, Forwarded, Forwarder, Shared};
+use crate::health::monitor;
 use crate::pool::{Counters, SharedPool};
 use crate::rng::Rng;
 use crate::time::{Instant, Timer};
@@ -38,6 +39,8 @@ pub(super) enum Act {
     Answer(Response<Body>),
     /// Answers and drops the body after its first frame.
     Early(Response<Body>),
+    /// Answers at once, and sends back whatever the client sends.
+    Echo,
     /// Takes the request and does nothing.
     Hang,
     /// Takes so long before each look at the body, and never answers.
@@ -58,6 +61,7 @@ struct Backends {
     acts: Mutex<BTreeMap<u16, VecDeque<Act>>>,
     seen: Mutex<Vec<Seen>>,
     cancelled: AtomicUsize,
+    delivered: AtomicUsize,
 }
 
 #[derive(Clone)]
@@ -118,6 +122,12 @@ impl Wire {
             let request = Request::from_parts(head.clone(), body);
             Err(TransportError::undelivered(phase, cause).with_unsent(request))
         };
+        if !matches!(
+            act,
+            Some(Act::Refuse | Act::ConnectTimeout | Act::GiveBack(..))
+        ) {
+            self.0.delivered.fetch_add(1, Ordering::SeqCst);
+        }
         match act {
             Some(Act::Refuse) => unsent(Phase::Connect, Cause::Refused, body),
             Some(Act::ConnectTimeout) => {
@@ -138,6 +148,7 @@ impl Wire {
                 self.take(index, &mut body, 1, Duration::ZERO).await?;
                 Ok(response)
             }
+            Some(Act::Echo) => Ok(response(200, body)),
             Some(Act::Hang) => {
                 let _held = body;
                 pending().await
@@ -247,6 +258,7 @@ impl World {
             acts: Mutex::default(),
             seen: Mutex::default(),
             cancelled: AtomicUsize::new(0),
+            delivered: AtomicUsize::new(0),
         }));
         let log = Arc::new(Log {
             deaf,
@@ -277,6 +289,16 @@ impl World {
         acts.entry(port).or_default().push_back(act);
     }
 
+    /// Forgets the script of the backend at `port`.
+    pub(super) fn clear(&self, port: u16) {
+        self.wire.0.acts.lock().unwrap().remove(&port);
+    }
+
+    /// How many attempts of requests a backend may have acted upon.
+    pub(super) fn delivered(&self) -> usize {
+        self.wire.0.delivered.load(Ordering::SeqCst)
+    }
+
     pub(super) fn forward(&self, request: Request<Body>) -> Forwarded {
         run(&self.clock, self.forwarder.forward(request, &client()))
     }
@@ -286,6 +308,13 @@ impl World {
         let client = client();
         let mut forward = pin!(self.forwarder.forward(request, &client));
         assert!(poll_once(forward.as_mut()).is_pending());
+    }
+
+    /// Polls once, and drops what came of it.
+    pub(super) fn abort_at_the_first_wait(&self, request: Request<Body>) {
+        let client = client();
+        let mut forward = pin!(self.forwarder.forward(request, &client));
+        let _ = poll_once(forward.as_mut());
     }
 
     /// The answer's text.
@@ -311,9 +340,32 @@ impl World {
         self.log.exchanges.lock().unwrap().clone()
     }
 
+    pub(super) fn exchange_count(&self) -> usize {
+        self.log.exchanges.lock().unwrap().len()
+    }
+
+    /// Lets the monitor do what is due.
+    pub(super) fn tend(&self) {
+        let mut monitor = pin!(monitor(&self.pool, &self.wire, &self.clock));
+        let _ = poll_once(monitor.as_mut());
+    }
+
     /// The last record.
     pub(super) fn exchange(&self) -> Exchange {
-        self.exchanges().pop().expect("an exchange was recorded")
+        let exchanges = self.log.exchanges.lock().unwrap();
+        exchanges.last().expect("an exchange was recorded").clone()
+    }
+
+    /// What the pool knows of all members together: picks, and the ends of attempts.
+    pub(super) fn picks_and_ends(&self) -> (u64, u64) {
+        self.pool
+            .view()
+            .iter()
+            .fold((0, 0), |(picks, ends), member| {
+                let c = member.counters;
+                let ended = c.answered + c.connect_failed + c.failed + c.abandoned;
+                (picks + c.picks, ends + ended)
+            })
     }
 
     pub(super) fn counters(&self, port: usize) -> Counters {
