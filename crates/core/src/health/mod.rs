@@ -7,6 +7,8 @@ mod monitor;
 pub(crate) mod probe;
 pub(crate) mod schedule;
 pub(crate) mod stall;
+#[cfg(test)]
+mod tests;
 pub(crate) mod tracker;
 pub(crate) mod trial;
 

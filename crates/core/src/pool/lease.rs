@@ -30,8 +30,9 @@ pub struct Lease {
     pool: Arc<SharedPool>,
     member: Arc<Member>,
     picked: Instant,
-    /// It still waits for its first byte.
+    /// It counts as waiting for its first byte.
     waiting: bool,
+    answered: bool,
     /// It is the one trial of its member, and has shown nothing yet.
     trial: bool,
     ended: bool,
@@ -44,17 +45,18 @@ impl Lease {
         trial: bool,
         now: Instant,
     ) -> Self {
-        if member.begin(now) {
-            pool.look_soon();
-        }
-        Self {
+        member.begin();
+        let mut lease = Self {
             pool,
             member,
             picked: now,
-            waiting: true,
+            waiting: false,
+            answered: false,
             trial,
             ended: false,
-        }
+        };
+        lease.sent(now);
+        lease
     }
 
     /// The member it counts at.
@@ -67,11 +69,29 @@ impl Lease {
         self.member.backend()
     }
 
+    /// The request is still on its way, perhaps for long: until [`sent`](Self::sent) says otherwise the attempt does
+    /// not count as waiting for an answer, because nobody can expect one.
+    pub fn sending(&mut self) {
+        self.stop_waiting();
+    }
+
+    /// The whole request is sent: from `now` on the attempt waits for its first byte. A new lease waits already.
+    pub fn sent(&mut self, now: Instant) {
+        if self.answered || self.waiting {
+            return;
+        }
+        self.waiting = true;
+        if self.member.wait(now) {
+            self.pool.look_soon();
+        }
+    }
+
     /// The member sent something: it is alive, and this attempt no longer waits for its first byte.
     ///
     /// Called at the head and at each frame of the body; it costs two relaxed accesses unless something changes.
     pub fn byte(&mut self, now: Instant) {
         self.member.heard(now);
+        self.answered = true;
         self.stop_waiting();
         if self.trial {
             self.trial = false;
@@ -84,7 +104,7 @@ impl Lease {
 
     /// Ends the attempt.
     pub fn finish(mut self, outcome: Outcome, now: Instant) {
-        if let Outcome::Answered(_) = outcome {
+        if matches!(outcome, Outcome::Answered(_)) && !self.answered {
             self.byte(now);
         }
         self.end(outcome);

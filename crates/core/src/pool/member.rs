@@ -126,15 +126,15 @@ impl Member {
         self.stalled.store(stalled, Ordering::Relaxed);
     }
 
-    /// Counts a pick. `true` when it is the second that waits and the member has been silent for too long already.
-    pub(crate) fn begin(&self, now: Instant) -> bool {
+    /// Counts a pick.
+    pub(crate) fn begin(&self) {
         self.tally.picks.fetch_add(1, Ordering::Relaxed);
         self.in_flight.fetch_add(1, Ordering::Relaxed);
-        self.wait(now)
     }
 
-    /// One more waits for its first byte.
-    fn wait(&self, now: Instant) -> bool {
+    /// One more waits for its first byte. `true` when it is the second, and the member has been silent for too long
+    /// already.
+    pub(crate) fn wait(&self, now: Instant) -> bool {
         // The time goes first: whoever sees the count sees when it began.
         if self.waiting.load(Ordering::Relaxed) == 0 {
             self.waiting_since.store(now.as_nanos(), Ordering::Relaxed);

@@ -68,7 +68,8 @@ impl World {
     }
 
     fn due(&self, ms: u64) -> (Vec<Probe>, Instant) {
-        self.pool.due(true, at(ms))
+        self.pool.look_soon();
+        self.pool.due(at(ms))
     }
 
     fn probed(&self, probe: &Probe, finding: Finding, ms: u64) {
@@ -213,7 +214,7 @@ fn a_probe_that_could_not_be_made_says_nothing() {
 #[test]
 fn probes_come_jittered_at_the_interval_and_faster_while_a_member_is_out() {
     let world = World::up(1, tcp());
-    let (_, next) = world.pool.due(false, at(2));
+    let (_, next) = world.pool.due(at(2));
     assert_eq!(next, at(502), "the guard looks");
     let (probes, _) = world.due(1599);
     assert!(probes.is_empty());
@@ -230,6 +231,7 @@ fn probes_come_jittered_at_the_interval_and_faster_while_a_member_is_out() {
 #[test]
 fn a_connect_failure_makes_suspect_at_once_and_one_pass_readmits() {
     let world = World::up(3, tcp());
+    world.rung();
     world.pick_at(1, 10).finish(REFUSED, at(11));
     assert_eq!(world.states(), [Up, Suspect, Up]);
     assert!(world.rung());
@@ -514,6 +516,33 @@ fn silence_alone_stalls_nobody() {
             assert!(!world.states().contains(&Stalled), "at {ms}");
         }
     }
+}
+
+#[test]
+fn an_attempt_does_not_wait_for_an_answer_while_its_request_is_being_sent() {
+    let world = World::up(3, tcp());
+    let mut uploads = [world.pick_at(0, 100), world.pick_at(0, 100)];
+    uploads.iter_mut().for_each(Lease::sending);
+    for ms in (500..3000).step_by(500) {
+        world.others_answer(1, ms);
+        world.due(ms);
+        assert_eq!(world.states(), [Up; 3]);
+    }
+    for upload in &mut uploads {
+        upload.sent(at(3000));
+        upload.sent(at(3001));
+    }
+    assert_eq!(world.pool.view()[0].waiting, 2);
+    world.others_answer(1, 3100);
+    world.due(3999);
+    assert_eq!(world.states(), [Up; 3]);
+    world.due(4001);
+    assert_eq!(world.states(), [Stalled, Up, Up]);
+    for upload in &mut uploads {
+        upload.byte(at(4100));
+        upload.sent(at(4101));
+    }
+    assert_eq!(world.pool.view()[0].waiting, 0);
 }
 
 #[test]
