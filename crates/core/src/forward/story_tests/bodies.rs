@@ -29,6 +29,7 @@ fn the_lease_lives_until_the_end_of_the_body() {
     let world = World::new();
     let mut reply = answered(&world, response(200, frames(&["ab", "cd"])));
     assert_eq!(world.in_flight(), 1);
+    assert_eq!(world.waiting(), 0, "the head was a first byte");
     assert!(world.exchanges().is_empty());
     assert_eq!(read_all(&world, &mut reply).unwrap(), b"abcd");
     world.check_idle();

@@ -102,15 +102,9 @@ fn websocket(handle: Option<UpgradeHandle>) -> Request<Body> {
     let headers = request.headers_mut();
     headers.insert("connection", "Upgrade".parse().unwrap());
     headers.insert("upgrade", "websocket".parse().unwrap());
-    request.extensions_mut().extend(
-        handle
-            .map(|handle| {
-                let mut extensions = http::Extensions::new();
-                extensions.insert(handle);
-                extensions
-            })
-            .unwrap_or_default(),
-    );
+    if let Some(handle) = handle {
+        request.extensions_mut().insert(handle);
+    }
     request
 }
 
@@ -196,6 +190,21 @@ fn row_13_cve_2026_2833_nothing_passes_before_a_101() {
     let reply = world.forward(websocket(Some(handle(near_client))));
     assert_eq!(reply.response.status(), StatusCode::OK);
     assert!(reply.tunnel.is_none());
+}
+
+#[test]
+fn row_17_a_101_is_invalid_even_where_both_ends_could_switch() {
+    let world = World::new();
+    let (_client, near_client) = pipe();
+    let (_backend, near_backend) = pipe();
+    world.script(1, Act::Answer(switching(handle(near_backend))));
+    let mut asked = get("/");
+    asked.extensions_mut().insert(handle(near_client));
+    let reply = world.forward(asked);
+    assert_eq!(reply.response.status(), StatusCode::BAD_GATEWAY);
+    assert!(reply.tunnel.is_none());
+    assert_eq!(world.counters(1).failed, 1);
+    world.check_idle();
 }
 
 #[test]

@@ -376,6 +376,11 @@ impl World {
         self.pool.view().iter().map(|member| member.in_flight).sum()
     }
 
+    /// Attempts that have not seen a first byte.
+    pub(super) fn waiting(&self) -> u32 {
+        self.pool.view().iter().map(|member| member.waiting).sum()
+    }
+
     /// Nothing is left over: every lease has ended.
     pub(super) fn check_idle(&self) {
         assert_eq!(self.in_flight(), 0);
