@@ -27,6 +27,16 @@ fn three_servers_take_turns() {
 }
 
 #[test]
+fn a_story_may_move_between_threads() {
+    fn send<T: Send>(value: T) -> T {
+        value
+    }
+    let world = World::new();
+    let forwarded = run(&world.clock, send(world.forwarding(get("/"))));
+    assert!(send(forwarded).tunnel.is_none());
+}
+
+#[test]
 fn the_backend_sees_the_request_that_the_rules_make() {
     let world = World::new();
     let mut asked = get("http://site.example/a%20b?c=d");

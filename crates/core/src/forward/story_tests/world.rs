@@ -1,7 +1,7 @@
 //! Three scripted backends behind a real pool and forwarder.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::future::{pending, poll_fn};
+use std::future::{Future, pending, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -300,7 +300,12 @@ impl World {
     }
 
     pub(super) fn forward(&self, request: Request<Body>) -> Forwarded {
-        run(&self.clock, self.forwarder.forward(request, &client()))
+        run(&self.clock, self.forwarding(request))
+    }
+
+    pub(super) fn forwarding(&self, request: Request<Body>) -> impl Future<Output = Forwarded> {
+        let client = client();
+        async move { self.forwarder.forward(request, &client).await }
     }
 
     /// Polls once, finds nothing yet, and drops the future.
