@@ -8,7 +8,7 @@ use std::time::Duration;
 use http::{Method, Response, StatusCode};
 use http_body::Body as _;
 
-use super::super::testing::{Script, frames, poll_body, read, run};
+use super::super::testing::{Script, frames, poll_body, poll_once, read, run};
 use super::world::{Act, World, at, get, post, request, response};
 use crate::body::Body;
 use crate::error::BodyCause;
@@ -199,6 +199,20 @@ fn a_client_that_stalls_an_answered_upload_is_not_the_backends_fault() {
     assert_eq!(world.now(), at(30));
     assert_eq!(world.counters(1).abandoned, 1);
     assert_eq!(world.exchange().end, End::Truncated(BodyCause::Stalled));
+    world.check_idle();
+}
+
+#[test]
+fn an_upload_counts_as_waiting_only_once_it_is_sent() {
+    let world = World::new();
+    let script = Script::new().data("ab").pending().data("cd");
+    world.script(1, Act::ReadThenHang(Duration::ZERO));
+    let mut forwarding = Box::pin(world.forwarding(post(script.body())));
+    assert!(poll_once(forwarding.as_mut()).is_pending());
+    assert_eq!((world.in_flight(), world.waiting()), (1, 0));
+    assert!(poll_once(forwarding.as_mut()).is_pending());
+    assert_eq!((world.in_flight(), world.waiting()), (1, 1));
+    drop(forwarding);
     world.check_idle();
 }
 
