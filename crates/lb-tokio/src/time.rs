@@ -1,10 +1,10 @@
 //! tokio's clock and timer wheel.
 
-use std::time::Duration;
+use std::future::{Ready, ready};
 
-use futures::future::{Either, Ready, ready};
+use futures::future::Either;
 use lb_core::time::{Instant, Timer};
-use tokio::time::{Sleep, sleep, sleep_until};
+use tokio::time::{Sleep, sleep_until};
 
 /// tokio's monotonic time, counted from the moment this value was made; clones share that origin.
 #[derive(Clone, Debug)]
@@ -28,7 +28,7 @@ impl Default for TokioTimer {
 }
 
 impl Timer for TokioTimer {
-    // tokio rounds a deadline up to its next millisecond, also one that has passed.
+    // tokio rounds a deadline up to its next tick of a millisecond, also one that has passed.
     type Sleep = Either<Ready<()>, Sleep>;
 
     fn now(&self) -> Instant {
@@ -42,7 +42,7 @@ impl Timer for TokioTimer {
         Either::Right(match self.origin.checked_add(deadline.since_origin()) {
             Some(deadline) => sleep_until(deadline),
             // Past the end of the platform's clock: as good as never.
-            None => sleep(Duration::MAX),
+            None => tokio::time::sleep(std::time::Duration::MAX),
         })
     }
 }
