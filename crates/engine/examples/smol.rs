@@ -27,15 +27,12 @@ impl Runtime for Smol {
     fn timer(&self) -> &Self {
         self
     }
-
     fn net(&self) -> &Self {
         self
     }
-
     fn spawn(&self) -> &Self {
         self
     }
-
     fn threads(&self) -> &Self {
         self
     }
@@ -47,7 +44,6 @@ impl Timer for Smol {
     fn now(&self) -> Instant {
         Instant::from_origin(self.0.elapsed())
     }
-
     fn sleep_until(&self, deadline: Instant) -> Self::Sleep {
         let deadline = self.0.checked_add(deadline.since_origin());
         deadline

@@ -58,7 +58,8 @@ impl<S: Stream, C: Timer> ResponseBody<S, C> {
         }
     }
 
-    /// Are there bytes that were announced and did not come?
+    /// Are there bytes that were announced and did not come? hyper says so by an error, but did not always
+    /// (its issue 4018), and this is the one thing that must not go wrong.
     fn is_short(&self) -> bool {
         self.incoming
             .size_hint()
