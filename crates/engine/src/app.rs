@@ -11,6 +11,7 @@ use std::time::Duration;
 use futures::channel::oneshot;
 use futures::future::{Either, join_all, select};
 use futures::stream::{Stream, StreamExt as _};
+use lb_core::backend::Address;
 use lb_core::config::settings::{Listener, Settings};
 use lb_core::event::Observer;
 use lb_core::forward::{Forwarder, Shared};
@@ -21,7 +22,7 @@ use lb_core::time::{Timer as _, timeout};
 use lb_core::transport::Transport;
 
 use crate::client::{Client, ClientSettings};
-use crate::logging::Logger;
+use crate::logging::{Level, Log};
 use crate::names::Names;
 use crate::rt::{Net, Runtime, Signal, Spawn as _, Threads as _};
 use crate::server::accept::{Acceptor, Slots};
@@ -48,7 +49,7 @@ pub struct Setup {
     /// Who hears of transitions and finished exchanges.
     pub observer: Arc<dyn Observer>,
     /// Who writes down what else happens.
-    pub log: Logger,
+    pub log: Log,
 }
 
 /// A balancer that is bound to its addresses and not yet running.
@@ -61,23 +62,12 @@ pub struct App<R: Runtime> {
     pub listening: Vec<(Listener, SocketAddr)>,
 }
 
-/// A listener could not be bound.
-#[derive(Debug)]
-pub struct BindError {
-    /// The listener's name in the configuration.
-    pub listener: Box<str>,
-    /// The address as configured.
-    pub address: String,
-    /// The system's reason.
-    pub source: io::Error,
-}
-
 impl<R: Runtime> App<R> {
     /// Binds every listener and composes the parts.
     ///
     /// # Errors
-    /// The first listener that cannot be bound.
-    pub fn build(runtime: &R, settings: Settings, setup: Setup) -> Result<Self, BindError> {
+    /// The first listener that cannot be bound, by name and address, with the system's reason and kind.
+    pub fn build(runtime: &R, settings: Settings, setup: Setup) -> io::Result<Self> {
         let settings = Arc::new(settings);
         let rng = Rng::new(setup.seed);
         let drain = Arc::new(Drain::new());
@@ -91,19 +81,18 @@ impl<R: Runtime> App<R> {
             setup.observer.clone(),
             runtime.timer().now(),
         );
-        let shared = Arc::new(Shared {
-            pool: pool.clone(),
-            observer: setup.observer,
-        });
+        let shared = Shared::new(&settings, pool.clone(), setup.observer);
 
         let mut sockets: Vec<Vec<<R::Net as Net>::Bound>> =
             (0..setup.workers).map(|_| Vec::new()).collect();
         let mut listening = Vec::new();
         for listener in &settings.listeners {
-            let error = |source| BindError {
-                listener: listener.name.clone(),
-                address: listener.address.to_string(),
-                source,
+            let error = |error: io::Error| {
+                let Listener { name, address } = listener;
+                io::Error::new(
+                    error.kind(),
+                    format!("cannot listen on {address} ({name}): {error}"),
+                )
             };
             let bound = runtime
                 .net()
@@ -164,7 +153,7 @@ pub struct Worker<R: Runtime> {
     names: Arc<Names>,
     slots: Arc<Slots>,
     drain: Arc<Drain>,
-    log: Logger,
+    log: Log,
     date: bool,
     rng: Rng,
     sockets: Vec<<R::Net as Net>::Bound>,
@@ -258,7 +247,7 @@ pub struct Control<R: Runtime> {
     pool: Arc<SharedPool>,
     names: Arc<Names>,
     drain: Arc<Drain>,
-    log: Logger,
+    log: Log,
     rng: Rng,
     finished: Vec<oneshot::Receiver<io::Result<usize>>>,
 }
@@ -283,7 +272,7 @@ impl<R: Runtime> Control<R> {
             .resolve(self.runtime.net(), timer, deadline)
             .await
         {
-            self.log.name_unresolved(&address, &error);
+            unresolved(&self.log, &address, &error);
         }
     }
 
@@ -309,7 +298,7 @@ impl<R: Runtime> Control<R> {
                 async move {
                     names
                         .refresh(&net, &timer, |address, error| {
-                            log.name_unresolved(address, error)
+                            unresolved(&log, address, error)
                         })
                         .await
                 }
@@ -336,18 +325,27 @@ impl<R: Runtime> Control<R> {
         let mut workers = pin!(ended(finished));
         loop {
             match select(signals.next(), workers.as_mut()).await {
-                Either::Left((Some(Signal::Reload), _)) => log.reload_unsupported(),
+                Either::Left((Some(Signal::Reload), _)) => {
+                    log.warn("reload is known, but not in this version: restart instead");
+                }
                 Either::Left((Some(Signal::Stop) | None, _)) => break,
                 // Workers end when they are told to; before that it is a failure.
                 Either::Right((result, _)) => {
-                    log.worker_failed(result.err());
+                    worker_failed(&log, result.err());
                     return Ended::Failed;
                 }
             }
         }
         let timer = runtime.timer();
         let started = timer.now();
-        log.stopping(limits.shutdown_delay, limits.shutdown_grace);
+        log.say(
+            Level::Info,
+            "stopping",
+            &[
+                ("delay_s", &limits.shutdown_delay.as_secs_f64()),
+                ("grace_s", &limits.shutdown_grace.as_secs_f64()),
+            ],
+        );
         drain.advance(Phase::Announced);
         if !limits.shutdown_delay.is_zero() {
             let delay = timer.sleep_until(started + limits.shutdown_delay);
@@ -373,11 +371,12 @@ impl<R: Runtime> Control<R> {
         };
         match result {
             Ok(cut) => {
-                log.stopped(timer.now().saturating_since(started), cut);
+                let took = timer.now().saturating_since(started).as_secs_f64();
+                log.say(Level::Info, "stopped", &[("after_s", &took), ("cut", &cut)]);
                 Ended::Gracefully
             }
             Err(error) => {
-                log.worker_failed(Some(error));
+                worker_failed(&log, Some(error));
                 Ended::Failed
             }
         }
@@ -437,4 +436,17 @@ pub fn start<R: Runtime>(runtime: &R, workers: Vec<Worker<R>>) -> io::Result<()>
             })?;
     }
     Ok(())
+}
+
+fn unresolved(log: &Log, address: &Address, error: &io::Error) {
+    log.say(
+        Level::Warn,
+        "name not resolved",
+        &[("server", address), ("cause", error)],
+    );
+}
+
+fn worker_failed(log: &Log, error: Option<io::Error>) {
+    let error = error.unwrap_or_else(|| io::Error::other("it ended before it was told to"));
+    log.say(Level::Error, "worker failed", &[("cause", &error)]);
 }

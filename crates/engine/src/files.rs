@@ -9,7 +9,10 @@ const RESERVE: u64 = 64;
 /// each with an upstream connection of its own.
 pub(crate) fn connections(wanted: usize) -> usize {
     let limit = getrlimit(Resource::Nofile);
-    let raised = rustix::process::Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let raised = rustix::process::Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
     let open_files = match setrlimit(Resource::Nofile, raised) {
         Ok(()) => limit.maximum,
         Err(_) => limit.current,
@@ -19,9 +22,13 @@ pub(crate) fn connections(wanted: usize) -> usize {
 
 /// `None` is no limit.
 fn fitting(wanted: usize, open_files: Option<u64>) -> usize {
-    let Some(open_files) = open_files else { return wanted };
+    let Some(open_files) = open_files else {
+        return wanted;
+    };
     let fit = open_files.saturating_sub(RESERVE) / 2;
-    wanted.min(usize::try_from(fit).unwrap_or(usize::MAX)).max(1)
+    wanted
+        .min(usize::try_from(fit).unwrap_or(usize::MAX))
+        .max(1)
 }
 
 #[cfg(test)]
@@ -33,6 +40,10 @@ mod tests {
         assert_eq!(fitting(10_000, Some(1_024)), 480);
         assert_eq!(fitting(100, Some(1_024)), 100);
         assert_eq!(fitting(100, None), 100);
-        assert_eq!(fitting(100, Some(10)), 1, "one connection at least, or nothing works");
+        assert_eq!(
+            fitting(100, Some(10)),
+            1,
+            "one connection at least, or nothing works"
+        );
     }
 }

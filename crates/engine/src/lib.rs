@@ -4,11 +4,17 @@
 //! [`Runtime`](rt::Runtime) brings sockets, sleep, tasks and threads.
 
 pub mod app;
+pub mod cli;
 pub mod client;
+pub mod demo;
 pub mod duplex;
+mod files;
+#[cfg(test)]
+mod hand;
 pub mod hyper_timer;
 pub mod io;
 pub mod logging;
 pub mod names;
 pub mod rt;
+pub mod run;
 mod server;

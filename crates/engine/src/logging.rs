@@ -1,16 +1,169 @@
-//! stub
-use lb_core::backend::Address;
-use std::io;
-use std::net::SocketAddr;
-use std::time::Duration;
-#[derive(Clone)]
-pub struct Logger;
-impl Logger {
-    pub(crate) fn malformed_request(&self, _p: SocketAddr, _e: &hyper::Error) {}
-    pub(crate) fn accept_failed(&self, _e: &io::Error) {}
-    pub(crate) fn reload_unsupported(&self) {}
-    pub(crate) fn worker_failed(&self, _e: Option<io::Error>) {}
-    pub(crate) fn stopping(&self, _a: Duration, _b: Duration) {}
-    pub(crate) fn stopped(&self, _a: Duration, _b: usize) {}
-    pub(crate) fn name_unresolved(&self, _a: &Address, _b: &io::Error) {}
+//! The log: transitions, exchanges and plain lines, as text for people or JSON for machines.
+//!
+//! [`Log`] formats and queues and never blocks; its [`Writer`] writes, on a thread that may. The queue is bounded: what
+//! does not fit is dropped, counted, and reported by a later line. Everything a client or backend supplied is escaped.
+//! There is no line per probe, and no query string: it may hold a secret.
+//!
+//! ```
+//! use lb_core::config::settings::LogSettings;
+//! use lb_core::rng::Rng;
+//! use lb_engine::logging::{Log, SystemClock};
+//!
+//! let terminal = false;
+//! let (log, writer) = Log::new(LogSettings::default(), terminal, SystemClock, Rng::new(1));
+//! log.info("started");
+//! drop(log);
+//! let mut out = Vec::new();
+//! futures::executor::block_on(writer.run(&mut out));
+//! assert!(out.ends_with(b"\"level\":\"info\",\"event\":\"started\"}\n"));
+//! ```
+
+use std::fmt::Display;
+use std::sync::Arc;
+
+use lb_core::config::settings::{AccessLog, LogFormat, LogSettings};
+use lb_core::event::{Exchange, Observer, Transition};
+use lb_core::rng::Rng;
+use lb_core::time::WallClock;
+
+mod clock;
+mod escape;
+mod form;
+mod json;
+mod queue;
+mod text;
+
+pub use clock::{SystemClock, Timestamp};
+pub use queue::Writer;
+
+use form::Form;
+use queue::Queue;
+
+/// How much a line matters.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Level {
+    /// As it should be.
+    Info,
+    /// Somebody may want to look.
+    Warn,
+    /// Somebody has to look.
+    Error,
 }
+
+impl Level {
+    /// A short stable word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Info => "info",
+            Self::Warn => "warn",
+            Self::Error => "error",
+        }
+    }
+}
+
+/// The log. Clones write to the same place.
+#[derive(Clone)]
+pub struct Log(Arc<Inner>);
+
+struct Inner {
+    access: AccessLog,
+    form: Form,
+    clock: Arc<dyn WallClock>,
+    rng: Rng,
+    queue: Queue,
+}
+
+impl Log {
+    /// A log and what must run for its lines to be written. `terminal` says whether they go to one; `rng` chooses the
+    /// requests of [`AccessLog::Share`].
+    pub fn new(
+        settings: LogSettings,
+        terminal: bool,
+        clock: impl WallClock,
+        rng: Rng,
+    ) -> (Self, Writer) {
+        let clock: Arc<dyn WallClock> = Arc::new(clock);
+        let form = match settings.format {
+            LogFormat::Text => Form::Text,
+            LogFormat::Json => Form::Json,
+            LogFormat::Auto if terminal => Form::Text,
+            LogFormat::Auto => Form::Json,
+        };
+        let (queue, writer) = queue::queue(form, clock.clone());
+        let log = Self(Arc::new(Inner {
+            access: settings.access,
+            form,
+            clock,
+            rng,
+            queue,
+        }));
+        (log, writer)
+    }
+
+    /// Logs `message`.
+    pub fn info(&self, message: &str) {
+        self.say(Level::Info, message, &[]);
+    }
+
+    /// Logs `message`: somebody may want to look.
+    pub fn warn(&self, message: &str) {
+        self.say(Level::Warn, message, &[]);
+    }
+
+    /// Logs `message`: somebody has to look.
+    pub fn error(&self, message: &str) {
+        self.say(Level::Error, message, &[]);
+    }
+
+    /// Logs `message` with further fields, which JSON keeps apart.
+    pub fn say(&self, level: Level, message: &str, fields: &[(&str, &dyn Display)]) {
+        let line = self.0.form.plain(self.now(), level, message, fields);
+        self.0.queue.push(line);
+    }
+
+    /// Is there any use in reporting exchanges?
+    pub fn wants_exchanges(&self) -> bool {
+        self.0.access != AccessLog::Off
+    }
+
+    /// Lets the writer end once everything before this call is written, even while clones of the log exist. Later lines
+    /// are lost.
+    pub fn stop(&self) {
+        self.0.queue.close();
+    }
+
+    fn now(&self) -> Timestamp {
+        Timestamp(self.0.clock.since_unix_epoch())
+    }
+
+    fn selects(&self, exchange: &Exchange) -> bool {
+        match self.0.access {
+            AccessLog::Off => false,
+            AccessLog::All => true,
+            AccessLog::Errors => exchange.failed(),
+            AccessLog::Share(share) => exchange.failed() || self.draw() < share,
+        }
+    }
+
+    /// Uniform in [0, 1): the 53 bits that a double holds exactly.
+    fn draw(&self) -> f64 {
+        (self.0.rng.next_u64() >> 11) as f64 / (1u64 << 53) as f64
+    }
+}
+
+impl Observer for Log {
+    fn transition(&self, transition: &Transition<'_>) {
+        let line = self.0.form.transition(self.now(), transition);
+        self.0.queue.push(line);
+    }
+
+    fn exchange(&self, exchange: &Exchange) {
+        if self.selects(exchange) {
+            let line = self.0.form.exchange(self.now(), exchange);
+            self.0.queue.push(line);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

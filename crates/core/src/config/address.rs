@@ -250,6 +250,24 @@ pub(super) fn overlap(a: ListenAddress, b: ListenAddress) -> bool {
     a == b || covers(a, b) || covers(b, a)
 }
 
+/// Would a connection from this machine to `server` arrive at `listener`?
+pub(super) fn reaches(server: &Address, listener: ListenAddress) -> bool {
+    if server.port != port_of(listener) {
+        return false;
+    }
+    let ip = server.literal().map(|address| address.ip());
+    let loopback = ip.map_or(&*server.host == "localhost", |ip| ip.is_loopback());
+    match listener {
+        ListenAddress::Any(_) => loopback,
+        ListenAddress::Exact(own) if own.ip().is_unspecified() => {
+            // `localhost` may be either family: only a listener on both is sure to be met.
+            let family = ip.map_or(own.is_ipv6(), |ip| own.is_ipv6() || ip.is_ipv4());
+            loopback && family
+        }
+        ListenAddress::Exact(own) => ip == Some(own.ip()),
+    }
+}
+
 fn port_of(address: ListenAddress) -> u16 {
     match address {
         ListenAddress::Any(port) => port,
@@ -332,6 +350,30 @@ mod tests {
             ("", "`` has no port"),
         ] {
             assert_eq!(parse_listen(text).unwrap_err().0, problem, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_server_that_is_a_listener_is_recognised() {
+        for (server, listener, same) in [
+            ("127.0.0.1:80", ":80", true),
+            ("localhost:80", ":80", true),
+            ("[::1]:80", ":80", true),
+            ("127.0.0.2:80", "0.0.0.0:80", true),
+            ("[::1]:80", "0.0.0.0:80", false),
+            ("localhost:80", "[::]:80", true),
+            ("10.0.0.1:80", "10.0.0.1:80", true),
+            ("10.0.0.1:80", "10.0.0.2:80", false),
+            ("10.0.0.1:80", ":80", false),
+            ("app:80", ":80", false),
+            ("127.0.0.1:81", ":80", false),
+            ("127.0.0.1:81", ":0", false),
+        ] {
+            let (server, listener) = (
+                parse_server(server).unwrap(),
+                parse_listen(listener).unwrap(),
+            );
+            assert_eq!(reaches(&server, listener), same, "{server} {listener:?}");
         }
     }
 

@@ -150,6 +150,8 @@ pub(super) struct Note {
     pub(super) help: String,
     /// The text breaks the rules of its language.
     pub(super) syntax: bool,
+    /// What follows in the text was not understood.
+    pub(super) lost: bool,
     /// Something is missing, which in a text with broken syntax may just not have been understood.
     pub(super) absence: bool,
 }
@@ -180,12 +182,15 @@ impl Collector {
         let syntax: Vec<&Note> = notes.iter().filter(|note| note.syntax).collect();
         let understood = syntax.is_empty();
         let broken: BTreeSet<usize> = syntax.into_iter().filter_map(line_of).collect();
+        let lost = notes.iter().filter(|note| note.lost);
+        let lost = lost.filter_map(line_of).min().unwrap_or(usize::MAX);
         let mut told = BTreeSet::new();
         notes.retain(|note| match (line_of(note), note.syntax) {
             (Some(line), true) => told.insert(line),
             (None, true) => true,
             (line, false) => {
-                let on_broken_line = line.is_some_and(|line| broken.contains(&line));
+                let on_broken_line =
+                    line.is_some_and(|line| line >= lost || broken.contains(&line));
                 !on_broken_line && (understood || !note.absence)
             }
         });

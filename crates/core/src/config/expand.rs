@@ -4,7 +4,7 @@
 
 use super::error::{Collector, Note};
 use super::raw::{Entry, Node, Value};
-use super::source::quoted;
+use super::source::{join, quoted};
 
 /// Looks up a variable of the environment.
 pub(super) type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
@@ -12,41 +12,37 @@ pub(super) type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
 /// Expands all strings of a tree; one that fails is reported and becomes [`Value::Broken`].
 pub(super) fn expand(entries: &mut [Entry], prefix: &str, env: Lookup<'_>, out: &Collector) {
     for entry in entries {
-        let path = match prefix {
-            "" => entry.key.clone(),
-            _ => format!("{prefix}.{}", entry.key),
-        };
+        let path = || join(prefix, &entry.key);
         expand_node(&mut entry.node, &path, env, out);
     }
 }
 
-fn expand_node(node: &mut Node, path: &str, env: Lookup<'_>, out: &Collector) {
+/// `path` is only made where it is needed: names may be long and many.
+fn expand_node(node: &mut Node, path: &dyn Fn() -> String, env: Lookup<'_>, out: &Collector) {
     match &mut node.value {
-        Value::String(text) => {
-            if !text.contains("${") {
-                return;
-            }
-            match expanded(text, env) {
-                Ok(text) => node.value = Value::String(text),
-                Err((problem, help)) => {
+        Value::String(text) if text.contains("${") => {
+            let value = expanded(text, env).map_or_else(
+                |(problem, help)| {
                     out.add(Note {
                         span: Some(node.span.clone()),
-                        key: path.chars().filter(|c| !c.is_control()).take(200).collect(),
+                        key: path(),
                         problem,
                         expected: "${NAME} or ${NAME:-default}".to_owned(),
                         help: help.to_owned(),
                         ..Note::default()
                     });
-                    node.value = Value::Broken;
-                }
-            }
+                    Value::Broken
+                },
+                Value::String,
+            );
+            node.value = value;
         }
         Value::Array(nodes) => {
             for (at, node) in nodes.iter_mut().enumerate() {
-                expand_node(node, &format!("{path}[{}]", at + 1), env, out);
+                expand_node(node, &|| format!("{}[{}]", path(), at + 1), env, out);
             }
         }
-        Value::Table(entries) => expand(entries, path, env, out),
+        Value::Table(entries) => expand(entries, &path(), env, out),
         _ => {}
     }
 }

@@ -41,7 +41,9 @@ pub(super) fn settings(mut file: Table<'_>) -> Option<Settings> {
     let (listeners, pool) = if small {
         smallest_form(&mut file)
     } else {
-        (listeners(&mut file), the_pool(&mut file))
+        let listeners = listeners(&mut file);
+        let pool = the_pool(&mut file, listeners.as_deref().unwrap_or_default());
+        (listeners, pool)
     };
     let limits = limits::client(file.take("limits"));
     let log = file.take("log").map_or_else(LogSettings::default, log);
@@ -82,6 +84,12 @@ fn smallest_form(file: &mut Table<'_>) -> (Option<Vec<Listener>>, Option<PoolSet
             None
         }
     };
+    let listeners = address.map(|address| {
+        vec![Listener {
+            name: "web".into(),
+            address,
+        }]
+    });
     let mut probes = ProbeSettings {
         check: Check::Http {
             method: Method::HEAD,
@@ -96,7 +104,7 @@ fn smallest_form(file: &mut Table<'_>) -> (Option<Vec<Listener>>, Option<PoolSet
         health::set_interval(&mut probes, item.duration());
     }
     let servers = match file.take("servers") {
-        Some(item) => pool::servers(item),
+        Some(item) => pool::servers(item, listeners.as_deref().unwrap_or_default()),
         None => {
             file.fail_absent(
                 "servers",
@@ -106,12 +114,6 @@ fn smallest_form(file: &mut Table<'_>) -> (Option<Vec<Listener>>, Option<PoolSet
             None
         }
     };
-    let listeners = address.map(|address| {
-        vec![Listener {
-            name: "web".into(),
-            address,
-        }]
-    });
     let pool = servers.map(|servers| PoolSettings {
         health: Health::Probes(probes),
         ..PoolSettings::new("app", servers)
@@ -214,7 +216,7 @@ pub(super) fn check_name(name: &str, item: &Item<'_>) -> bool {
     good
 }
 
-fn the_pool(file: &mut Table<'_>) -> Option<PoolSettings> {
+fn the_pool(file: &mut Table<'_>, own: &[Listener]) -> Option<PoolSettings> {
     let Some(item) = file.take("pool") else {
         file.fail_absent("pool", "a pool of servers", POOL_HELP);
         return None;
@@ -237,7 +239,7 @@ fn the_pool(file: &mut Table<'_>) -> Option<PoolSettings> {
             item.fail_later("more than one pool");
         }
         // Read in any case: its own mistakes are reported, too.
-        let pool = pool::pool(&name, item);
+        let pool = pool::pool(&name, item, own);
         if at == 0 {
             first = pool;
         }

@@ -31,7 +31,10 @@ pub fn from_flags(
 
     let out = Collector::default();
     let listeners = listeners(&listen, &out);
-    let servers = pool::collect(to.iter().map(|flag| flag.item(&out)).collect());
+    let servers = pool::collect(
+        to.iter().map(|flag| flag.item(&out)).collect(),
+        listeners.as_deref().unwrap_or_default(),
+    );
     if to.is_empty() {
         absent("--to", "a server, such as --to 127.0.0.1:9001", &out);
     }

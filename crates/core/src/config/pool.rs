@@ -7,7 +7,7 @@ use super::address;
 use super::file::check_name;
 use super::raw::Value;
 use super::reader::{Item, set};
-use super::settings::{Balance, PoolSettings};
+use super::settings::{Balance, Listener, PoolSettings};
 use super::source::quoted;
 use super::{health, limits};
 use crate::backend::Backend;
@@ -29,11 +29,11 @@ const LATER: [&str; 4] = ["sticky", "passive", "slow-start", "when-all-down"];
 const SERVERS: &str = "a list such as [\"127.0.0.1:9001\", \"127.0.0.1:9002\"]";
 
 /// The pool called `name`. `None` if somebody complained.
-pub(super) fn pool(name: &str, item: Item<'_>) -> Option<PoolSettings> {
+pub(super) fn pool(name: &str, item: Item<'_>, own: &[Listener]) -> Option<PoolSettings> {
     let named = check_name(name, &item);
     let mut table = item.table("a table with the key servers", "")?;
     let servers = match table.take("servers") {
-        Some(item) => servers(item),
+        Some(item) => servers(item, own),
         None => {
             table.fail_absent("servers", SERVERS, "");
             None
@@ -52,7 +52,7 @@ pub(super) fn pool(name: &str, item: Item<'_>) -> Option<PoolSettings> {
 }
 
 /// The servers, in order. `None` if somebody complained.
-pub(super) fn servers(item: Item<'_>) -> Option<Vec<Backend>> {
+pub(super) fn servers(item: Item<'_>, own: &[Listener]) -> Option<Vec<Backend>> {
     if matches!(item.value(), Value::String(_)) {
         item.fail_type(SERVERS, "put it in brackets");
         return None;
@@ -65,11 +65,11 @@ pub(super) fn servers(item: Item<'_>) -> Option<Vec<Backend>> {
         );
         return None;
     }
-    collect(item.array(SERVERS, "")?)
+    collect(item.array(SERVERS, "")?, own)
 }
 
-/// The servers that `items` state, each one address and one name.
-pub(super) fn collect(items: Vec<Item<'_>>) -> Option<Vec<Backend>> {
+/// The servers that `items` state: each has an address and a name of its own, and none is one of our `own` listeners.
+pub(super) fn collect(items: Vec<Item<'_>>, own: &[Listener]) -> Option<Vec<Backend>> {
     let mut servers: Vec<Backend> = Vec::new();
     let mut addresses = BTreeSet::new();
     let mut names = BTreeSet::new();
@@ -91,6 +91,16 @@ pub(super) fn collect(items: Vec<Item<'_>>) -> Option<Vec<Backend>> {
         } else if !names.insert(server.name.clone()) {
             let problem = format!("the name {} stands here twice", quoted(&server.name));
             place.fail(problem, "a name of its own", "");
+            complete = false;
+        } else if own
+            .iter()
+            .any(|own| address::reaches(&server.address, own.address))
+        {
+            place.fail(
+                format!("{} is this balancer itself", quoted(&shown)),
+                "another address than where it listens",
+                "requests would go round for ever",
+            );
             complete = false;
         }
         servers.push(server);

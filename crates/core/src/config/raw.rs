@@ -8,7 +8,7 @@ use std::ops::Range;
 use toml::de::{DeTable, DeValue};
 
 use super::error::{Collector, Note};
-use super::source::Source;
+use super::source::{Source, quoted};
 
 /// A value and where it stands.
 #[derive(Debug)]
@@ -63,18 +63,18 @@ impl Value {
 /// Reads TOML, as far as it can be understood.
 pub(super) fn toml(source: &Source<'_>, text: &str, out: &Collector) -> Vec<Entry> {
     let (table, errors) = DeTable::parse_recoverable(text);
-    for error in errors {
-        let span = error.span().unwrap_or(text.len()..text.len());
-        let line = source.text_of(source.line_of(span.start.min(text.len())));
-        let (problem, expected) = match error.message().split_once(", expected ") {
-            Some((problem, expected)) => (problem, expected),
-            None => (error.message(), ""),
-        };
+    for error in told(errors) {
+        let end = text.len();
+        let span = error.span().unwrap_or(end..end);
+        let found = text.get(span.clone()).unwrap_or_default();
+        let line = source.text_of(source.line_of(span.start.min(end)));
+        let (problem, expected, help) = words(error.message(), found, line);
         out.add(Note {
+            lost: error.message().contains(MISSING_COMMA),
             span: Some(span),
             problem: format!("this is not TOML: {problem}"),
-            expected: expected.to_owned(),
-            help: syntax_help(line).to_owned(),
+            expected,
+            help,
             syntax: true,
             ..Note::default()
         });
@@ -82,24 +82,45 @@ pub(super) fn toml(source: &Source<'_>, text: &str, out: &Collector) -> Vec<Entr
     entries(table.into_inner(), out)
 }
 
-/// The usual reasons why a line is not TOML.
-fn syntax_help(line: &str) -> &'static str {
-    let Some((_, value)) = line.split_once('=') else {
-        let opens = line.trim_start().starts_with('[');
-        return if !opens && line.contains(':') {
-            "keys and values are joined by `=`"
-        } else {
-            ""
-        };
-    };
-    let value = value.trim_start();
-    if value.starts_with(|c: char| c.is_ascii_digit()) {
-        "durations, sizes, shares and addresses are strings: put them in quotes"
-    } else if value.starts_with(|c: char| c.is_alphabetic() || c == '/' || c == ':') {
-        "strings stand in quotes"
-    } else {
-        ""
+const MISSING_COMMA: &str = "missing comma between array elements";
+
+/// The errors worth telling: an array that is not closed swallows the rest of the file, and all that the parser says
+/// about that follows from the first thing it says.
+fn told(mut errors: Vec<toml::de::Error>) -> Vec<toml::de::Error> {
+    errors.sort_by_key(|error| error.span().map_or(usize::MAX, |span| span.start));
+    let unclosed = errors
+        .iter()
+        .any(|error| error.message().contains("unclosed array"));
+    let first = errors
+        .iter()
+        .position(|error| error.message().contains(MISSING_COMMA));
+    if let (true, Some(first)) = (unclosed, first) {
+        errors.truncate(first + 1);
     }
+    errors
+}
+
+/// Problem, expectation and help for what the parser said about `found` in `line`.
+fn words(message: &str, found: &str, line: &str) -> (String, String, String) {
+    let (problem, expected) = message.split_once(", expected ").unwrap_or((message, ""));
+    let (expected, help) = if message.contains("must be quoted") {
+        let found = quoted(found.trim());
+        (
+            String::new(),
+            format!("write \"{}\"", found.trim_matches('`')),
+        )
+    } else if message.contains(MISSING_COMMA) {
+        let help = "an array ends with `]`, a string with its quote";
+        ("`,` or `]`".to_owned(), help.to_owned())
+    } else if message.contains("key") && line.contains(':') && !line.contains('=') {
+        let help = "keys and values are joined by `=`";
+        (expected.to_owned(), help.to_owned())
+    } else if expected == "nothing" {
+        (String::new(), String::new())
+    } else {
+        (expected.to_owned(), String::new())
+    };
+    (problem.to_owned(), expected, help)
 }
 
 fn entries(table: DeTable<'_>, out: &Collector) -> Vec<Entry> {

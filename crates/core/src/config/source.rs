@@ -158,6 +158,21 @@ pub(super) fn quoted(text: &str) -> String {
     shown
 }
 
+/// The path of `key` in the table at `path`.
+pub(super) fn join(path: &str, key: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    let key = if !key.is_empty() && key.len() <= SHOWN_MAX && key.chars().all(plain) {
+        key.to_owned()
+    } else {
+        quoted(key)
+    };
+    if path.is_empty() {
+        key
+    } else {
+        format!("{path}.{key}")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::error::{Collector, Note};
 use super::raw::{Entry, Value};
 use super::reader::Item;
-use super::source::quoted;
+use super::source::join;
 use super::suggest::nearest;
 
 /// A table that is emptied key by key.
@@ -96,17 +96,7 @@ impl<'r> Table<'r> {
     }
 
     fn join(&self, key: &str) -> String {
-        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
-        let key = if !key.is_empty() && key.len() <= 64 && key.chars().all(plain) {
-            key.to_owned()
-        } else {
-            quoted(key)
-        };
-        if self.path.is_empty() {
-            key
-        } else {
-            format!("{}.{key}", self.path)
-        }
+        join(&self.path, key)
     }
 
     /// Complains that `key` is missing.

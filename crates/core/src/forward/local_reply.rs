@@ -11,8 +11,19 @@ use crate::error::Reason;
 const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// The answer to a request that met a bug of ours: the one local answer that a front end makes, after it caught a panic.
+pub fn internal_error(is_head: bool) -> Response<Body> {
+    answer(Reason::Internal, "", is_head)
+}
+
 /// The answer for `reason`; to a HEAD request without its body.
 pub(super) fn build(reason: Reason, pool: &str, id: &HeaderValue, is_head: bool) -> Response<Body> {
+    let mut response = answer(reason, pool, is_head);
+    response.headers_mut().insert(REQUEST_ID, id.clone());
+    response
+}
+
+fn answer(reason: Reason, pool: &str, is_head: bool) -> Response<Body> {
     let status = reason.status();
     let text = text(reason, status, pool);
     let mut response = Response::new(Body::empty());
@@ -32,7 +43,6 @@ pub(super) fn build(reason: Reason, pool: &str, id: &HeaderValue, is_head: bool)
     if let Ok(proxy_status) = HeaderValue::try_from(proxy_status) {
         headers.insert(PROXY_STATUS, proxy_status);
     }
-    headers.insert(REQUEST_ID, id.clone());
     if status == StatusCode::SERVICE_UNAVAILABLE {
         headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
     }

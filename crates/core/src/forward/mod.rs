@@ -48,6 +48,7 @@ use crate::time::{Instant, Timer};
 use crate::transport::{Attempt, Reuse, Transport};
 use crate::upgrade::UpgradeHandle;
 
+pub use self::local_reply::internal_error;
 pub use self::shared::Shared;
 pub use self::tunnel::Tunnel;
 

@@ -28,9 +28,8 @@ pub async fn monitor<T: Transport, C: Timer>(
     timer: &C,
 ) -> Infallible {
     let mut running = FuturesUnordered::new();
-    let mut rung = false;
     loop {
-        let (probes, next) = pool.due(rung, timer.now());
+        let (probes, next) = pool.due(timer.now());
         for probe in probes {
             let judged = false;
             let probe = Running {
@@ -41,23 +40,23 @@ pub async fn monitor<T: Transport, C: Timer>(
             running.push(run(transport, timer, probe));
         }
         let sleep = pin!(timer.sleep_until(next));
-        rung = something_happens(pool, Pin::new(&mut running), sleep).await;
+        something_happens(pool, Pin::new(&mut running), sleep).await;
     }
 }
 
-/// Waits until the pool rings, a probe is over, or `sleep` is. Returns whether the pool rang.
+/// Waits until the pool rings, a probe is over, or `sleep` is.
 async fn something_happens(
     pool: &SharedPool,
     mut running: Pin<&mut impl Stream<Item = ()>>,
     mut sleep: Pin<&mut impl Future<Output = ()>>,
-) -> bool {
+) {
     poll_fn(|cx: &mut Context<'_>| {
         let over = matches!(running.as_mut().poll_next(cx), Poll::Ready(Some(())));
         // After the probes, which may have rung.
         let rung = pool.poll_rung(cx);
         let late = sleep.as_mut().poll(cx).is_ready();
         if over || rung || late {
-            Poll::Ready(rung)
+            Poll::Ready(())
         } else {
             Poll::Pending
         }

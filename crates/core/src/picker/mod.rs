@@ -10,7 +10,7 @@
 //!
 //! let nobody = algorithm(Balance::RoundRobin).build(&[], None);
 //! let (tried, rng) = (Tried::new(), Rng::new(1));
-//! let query = Query { tried: &tried, now: Instant::ORIGIN, rng: &rng };
+//! let query = Query::new(&tried, Instant::ORIGIN, &rng);
 //! assert_eq!(nobody.pick(&query), None);
 //! ```
 
@@ -48,6 +48,7 @@ pub trait Picker: Any + Send + Sync {
 
 /// What one pick is asked.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct Query<'a> {
     /// The members this request has tried.
     pub tried: &'a Tried,
@@ -57,7 +58,12 @@ pub struct Query<'a> {
     pub rng: &'a Rng,
 }
 
-impl Query<'_> {
+impl<'a> Query<'a> {
+    /// A query by a request that has tried the members in `tried`.
+    pub fn new(tried: &'a Tried, now: Instant, rng: &'a Rng) -> Self {
+        Self { tried, now, rng }
+    }
+
     /// May `member` be chosen: not tried yet, and not on a trial that already has its one request?
     pub fn allows(&self, member: &Member) -> bool {
         member.is_open() && !self.tried.contains(member)

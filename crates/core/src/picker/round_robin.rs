@@ -56,6 +56,20 @@ impl Turn {
             .map(|(_, member)| member.index())
     }
 
+    /// Takes turns until one falls on a member that the query allows.
+    fn choose(&self, mut take: impl FnMut() -> u64, query: &Query<'_>) -> Option<usize> {
+        let mut last = 0;
+        for _ in 0..self.members.len() {
+            last = take();
+            let (index, member) = self.at(last)?;
+            if query.allows(member) {
+                return Some(index);
+            }
+        }
+        // Others may have taken the turns between ours: look from here rather than take more.
+        self.ahead(last, query)
+    }
+
     /// The first member from `turn` on that the query allows, without taking a turn.
     fn ahead(&self, turn: u64, query: &Query<'_>) -> Option<usize> {
         (0..self.members.len() as u64)
@@ -67,14 +81,7 @@ impl Turn {
 
 impl Picker for Turn {
     fn pick(&self, query: &Query<'_>) -> Option<usize> {
-        for _ in 0..self.members.len() {
-            let (index, member) = self.at(self.turn.fetch_add(1, Ordering::Relaxed))?;
-            if query.allows(member) {
-                return Some(index);
-            }
-        }
-        // Others may have taken the turns between ours: then look ourselves rather than take more.
-        self.ahead(self.turn.load(Ordering::Relaxed), query)
+        self.choose(|| self.turn.fetch_add(1, Ordering::Relaxed), query)
     }
 
     fn explain(&self, query: &Query<'_>) -> Trace {
@@ -233,6 +240,24 @@ mod tests {
                 });
             }
         });
+    }
+
+    #[test]
+    fn a_retry_whose_turns_all_fall_on_the_tried_takes_the_next_that_is_left() {
+        let all = members(3);
+        let (mut tried, rng) = (Tried::new(), Rng::new(1));
+        tried.insert(&all[0]);
+        let picker = Turn {
+            members: all.into(),
+            start: 0,
+            turn: AtomicU64::new(0),
+            last_before: None,
+        };
+        // Others take two turns between any two of ours.
+        let mut turns = [0, 3, 6].into_iter();
+        let take = || turns.next().expect("one turn for each member");
+        let query = Query::new(&tried, Instant::ORIGIN, &rng);
+        assert_eq!(picker.choose(take, &query), Some(1));
     }
 
     #[test]

@@ -104,7 +104,7 @@ impl Lease {
 
     /// Ends the attempt.
     pub fn finish(mut self, outcome: Outcome, now: Instant) {
-        if let Outcome::Answered(_) = outcome {
+        if matches!(outcome, Outcome::Answered(_)) && !self.answered {
             self.byte(now);
         }
         self.end(outcome);

@@ -25,6 +25,8 @@ pub(super) struct Pool {
     algorithm: Box<dyn Algorithm>,
     /// The members in the published snapshot.
     published: Vec<usize>,
+    /// Others than those may be eligible.
+    changed: bool,
     /// `None` when nobody probes.
     probes: Option<Arc<ProbeSettings>>,
     schedule: Schedule,
@@ -68,6 +70,7 @@ impl Pool {
             slots,
             algorithm: algorithm(settings.balance),
             published: Vec::new(),
+            changed: false,
             probes,
             rng,
             last_look: now,
@@ -100,6 +103,9 @@ impl Pool {
 
     /// The new snapshot, if the eligible members are no longer those of `before`.
     pub(super) fn publish(&mut self, before: &Snapshot) -> Option<Snapshot> {
+        if !std::mem::take(&mut self.changed) {
+            return None;
+        }
         let eligible = self.eligible();
         if eligible == self.published {
             return None;
@@ -124,9 +130,9 @@ impl Pool {
         std::mem::take(&mut self.urgent)
     }
 
-    /// The probes to start now, and when to ask again. `rung`: something may be due before its time.
-    pub(super) fn due(&mut self, rung: bool, now: Instant) -> (Vec<Probe>, Instant) {
-        if rung {
+    /// The probes to start now, and when to ask again. `look`: a member may be silent that was not expected to be.
+    pub(super) fn due(&mut self, look: bool, now: Instant) -> (Vec<Probe>, Instant) {
+        if look {
             self.look_by(self.last_look + stall::LOOK_GAP);
         }
         if self.next_look <= now {
@@ -211,6 +217,7 @@ impl Pool {
                 trials.failed(now);
                 let due = trials.due();
                 self.look_by(due);
+                self.changed = true;
                 self.urgent = true;
             }
             TrialEnd::Abandoned => slot.member.offer_trial(),
@@ -262,6 +269,7 @@ impl Pool {
             } else if !stalled || slot.member.waiting() == 0 {
                 trials.offer();
                 slot.member.offer_trial();
+                self.changed = true;
             }
         }
     }
@@ -290,6 +298,7 @@ impl Pool {
         if let Some(trials) = slot.trials {
             self.look_by(trials.due());
         }
+        self.changed = true;
         self.urgent = true;
     }
 

@@ -23,6 +23,9 @@ use crate::time::Instant;
 ///
 /// Picks and leases touch atomics; whatever changes who is eligible goes through one mutex, which is never held
 /// while the observer hears of it.
+///
+/// Somebody must drive [`monitor`](crate::health::monitor), whether the pool probes or not: without it no member that
+/// went out comes back, and nobody notices a stalled one.
 pub struct SharedPool {
     name: Arc<str>,
     pool: Mutex<Pool>,
@@ -30,6 +33,8 @@ pub struct SharedPool {
     observer: Arc<dyn Observer>,
     /// How many members there are.
     members: usize,
+    /// A lease saw a member that may have stalled.
+    look: AtomicBool,
     /// Something is due before the monitor's time.
     rung: AtomicBool,
     monitor: AtomicWaker,
@@ -50,6 +55,7 @@ impl SharedPool {
             snapshot: ArcSwap::from_pointee(snapshot),
             observer,
             members: settings.servers.len(),
+            look: AtomicBool::new(false),
             rung: AtomicBool::new(false),
             monitor: AtomicWaker::new(),
         })
@@ -66,7 +72,7 @@ impl SharedPool {
         let snapshot = self.snapshot.load();
         // A round is lost only to somebody who took a member's one trial, so there are few.
         for _ in 0..=snapshot.members().len() {
-            let query = Query { tried, now, rng };
+            let query = Query::new(tried, now, rng);
             let member = snapshot.pick(&query)?;
             if let Some(trial) = member.admit() {
                 tried.insert(member);
@@ -88,8 +94,9 @@ impl SharedPool {
     }
 
     /// What the monitor has to start now, and when it must ask again at the latest.
-    pub(crate) fn due(&self, rung: bool, now: Instant) -> (Vec<Probe>, Instant) {
-        self.apply(|pool| pool.due(rung, now))
+    pub(crate) fn due(&self, now: Instant) -> (Vec<Probe>, Instant) {
+        let look = self.look.swap(false, Ordering::SeqCst);
+        self.apply(|pool| pool.due(look, now))
     }
 
     /// A probe has its verdict.
@@ -121,8 +128,14 @@ impl SharedPool {
         self.apply(|pool| pool.trial_ended(member.index() as usize, end));
     }
 
-    /// Makes the monitor ask again at once.
+    /// Makes the stall guard look at once.
     pub(super) fn look_soon(&self) {
+        self.look.store(true, Ordering::SeqCst);
+        self.ring();
+    }
+
+    /// Makes the monitor ask again at once.
+    fn ring(&self) {
         self.rung.store(true, Ordering::SeqCst);
         self.monitor.wake();
     }
@@ -145,7 +158,7 @@ impl SharedPool {
         let urgent = pool.take_urgent();
         drop(pool);
         if urgent {
-            self.look_soon();
+            self.ring();
         }
         for report in &reports {
             self.tell(report, eligible);

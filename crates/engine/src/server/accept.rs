@@ -12,7 +12,7 @@ use futures::future::{Either, select};
 use lb_core::time::{Timer, timeout};
 
 use super::drain::{Drain, Phase};
-use crate::logging::Logger;
+use crate::logging::{Level, Log};
 use crate::rt::Listen;
 
 /// How long the acceptor rests when it is at the cap, or when the system refuses to hand out a descriptor.
@@ -60,7 +60,7 @@ pub(crate) struct Acceptor<C> {
     pub(crate) slots: Arc<Slots>,
     pub(crate) drain: Arc<Drain>,
     pub(crate) timer: C,
-    pub(crate) log: Logger,
+    pub(crate) log: Log,
 }
 
 impl<C: Timer> Acceptor<C> {
@@ -91,7 +91,8 @@ impl<C: Timer> Acceptor<C> {
                 Either::Left((Err(error), _)) => {
                     drop(slot);
                     if !std::mem::replace(&mut troubled, true) {
-                        self.log.accept_failed(&error);
+                        self.log
+                            .say(Level::Error, "accept failed", &[("cause", &error)]);
                     }
                     if let Rest::Draining = self.rest(&mut draining).await {
                         break;

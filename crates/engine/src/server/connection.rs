@@ -21,8 +21,8 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use lb_core::body::Body;
 use lb_core::config::settings::Limits;
-use lb_core::error::{BodyError, Reason};
-use lb_core::forward::{Downstream, Forwarder, Tunnel};
+use lb_core::error::BodyError;
+use lb_core::forward::{Downstream, Forwarder, Tunnel, internal_error};
 use lb_core::time::{Instant, Timer};
 use lb_core::transport::Transport;
 use lb_core::upgrade::{Duplex, UpgradeHandle};
@@ -32,7 +32,7 @@ use super::request_body::RequestBody;
 use super::stream::ClientStream;
 use super::watch::{Guard, Stage, Verdict, Watched};
 use crate::duplex::DuplexStream;
-use crate::logging::Logger;
+use crate::logging::{Level, Log};
 use crate::rt::Net;
 
 /// What all connections of a worker have in common.
@@ -41,7 +41,7 @@ pub(crate) struct Site<T, C> {
     pub(crate) timer: C,
     pub(crate) http: http1::Builder,
     pub(crate) drain: Arc<Drain>,
-    pub(crate) log: Logger,
+    pub(crate) log: Log,
 }
 
 /// hyper's server, set up for a proxy. `date` is off where time is simulated: hyper would read the real clock.
@@ -149,9 +149,13 @@ pub(crate) async fn serve<N, T, C>(
 }
 
 /// hyper refuses malformed heads by itself, with a bare status; all that is left to us is to say so.
-fn report(log: &Logger, peer: SocketAddr, error: &hyper::Error) {
+fn report(log: &Log, peer: SocketAddr, error: &hyper::Error) {
     if error.is_parse() {
-        log.malformed_request(peer, error);
+        log.say(
+            Level::Warn,
+            "malformed request",
+            &[("client", &peer), ("cause", error)],
+        );
     }
 }
 
@@ -174,7 +178,7 @@ async fn answer<T: Transport, C: Timer>(
             forwarded.response
         }
         // The panic hook has printed where; the process and all other requests go on.
-        Err(_panic) => Response::new(Body::empty()),
+        Err(_panic) => internal_error(is_head),
     };
     if response.status() != StatusCode::SWITCHING_PROTOCOLS
         && site.drain.has_reached(Phase::Announced)

@@ -18,7 +18,7 @@ pub fn the_access_log_says_what_was(binary: &Path) {
     client.send(with_id("/path?q=1", "id-1")).response("GET");
     let line = proxy.wait_for_event("request", |line| line["request_id"] == "id-1");
     assert_eq!(line["method"], "GET", "{line}");
-    assert_eq!(line["path"], "/path?q=1", "{line}");
+    assert_eq!(line["path"], "/path", "a query may hold secrets: {line}");
     assert_eq!(line["status"], 200, "{line}");
     assert_eq!(line["bytes"], 5, "{line}");
     assert_eq!(line["pool"], "app", "{line}");
@@ -30,7 +30,7 @@ pub fn the_access_log_says_what_was(binary: &Path) {
             .is_some_and(|text| text.starts_with("127.0.0.1")),
         "{line}"
     );
-    for key in ["time", "duration_ms"] {
+    for key in ["time", "duration"] {
         assert!(!line[key].is_null(), "{key} in {line}");
     }
 }

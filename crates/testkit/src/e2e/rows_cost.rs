@@ -248,7 +248,7 @@ pub fn row_62_a_slow_reader_gets_every_byte(binary: &Path) {
     const ROUNDS: usize = 300;
     let body = Arc::new(pattern(3_000_000));
     let sent = body.clone();
-    let backend = Backend::with_buffers(16 * 1024, move |talk| {
+    let backend = Backend::with_buffers(32 * 1024, move |talk| {
         talk.body()?;
         talk.answer(200, &["Connection: close"], &*sent)?;
         Ok(Then::Close)
@@ -256,7 +256,7 @@ pub fn row_62_a_slow_reader_gets_every_byte(binary: &Path) {
     let proxy = before(binary, &backend);
     let (next, failed) = (AtomicUsize::new(0), AtomicBool::new(false));
     std::thread::scope(|scope| {
-        for _ in 0..4 {
+        for _ in 0..8 {
             scope.spawn(|| {
                 while next.fetch_add(1, Ordering::SeqCst) < ROUNDS && !failed.load(Ordering::SeqCst)
                 {
@@ -272,7 +272,7 @@ pub fn row_62_a_slow_reader_gets_every_byte(binary: &Path) {
 }
 
 fn read_slowly(to: std::net::SocketAddr) -> Vec<u8> {
-    let mut client = Client::with_buffers(to, 8 * 1024);
+    let mut client = Client::with_buffers(to, 32 * 1024);
     client.send("GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
     let head = client.head();
     assert_eq!(head.status(), 200);

@@ -232,11 +232,23 @@ pub fn row_16_an_upgrade_with_a_body_is_refused(binary: &Path) {
         "Content-Length: 5\r\n\r\nhello",
         "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
     ] {
-        for method in ["GET", "POST"] {
-            let ask = ASK.replace("GET", method);
-            let head = ask.strip_suffix("\r\n").expect("an empty line");
-            refused(&proxy, &backend, &format!("{head}{framing}"), 400);
+        let head = ASK.strip_suffix("\r\n").expect("an empty line");
+        refused(&proxy, &backend, &format!("{head}{framing}"), 400);
+        // No other method upgrades: such a request is refused, too, or goes on without its upgrade.
+        let post = format!("{head}{framing}").replace("GET", "POST");
+        let before = backend.count();
+        let answer = exchange(proxy.address(), "POST", post);
+        if answer.status() == 200 {
+            let arrived = backend.last();
+            assert_eq!(body_of(&arrived), b"hello");
+            assert!(
+                !arrived.head.has("upgrade") && !arrived.head.has("connection"),
+                "{arrived:?}"
+            );
+        } else {
+            assert_eq!((answer.status(), backend.count()), (400, before));
         }
+        the_next_is_clean(&proxy);
     }
     let mut client = Client::connect(proxy.address());
     client.send(ASK).response("GET");
@@ -353,7 +365,7 @@ pub fn row_21_an_early_answer_to_expect_poisons_no_connection(binary: &Path) {
         assert!(!arrived.head.has("expect"), "{arrived:?}");
         assert_ne!(arrived.head.target(), "/smuggled");
     }
-    for expectation in ["200-ok", "100-continue, x", "", "100-continued"] {
+    for expectation in ["200-ok", "100-continue, x", "100-continued"] {
         let request = format!(
             "POST /x HTTP/1.1\r\nHost: x\r\nExpect: {expectation}\r\nContent-Length: 0\r\n\r\n"
         );

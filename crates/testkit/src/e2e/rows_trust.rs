@@ -121,7 +121,7 @@ pub fn row_33_h2c_does_not_pass(binary: &Path) {
         talk.answer(200, &[], "http")
     });
     let proxy = before(binary, &backend);
-    for upgrade in ["h2c", "h2c, websocket", "websocket, h2c", "H2C", "TLS/1.0"] {
+    for upgrade in ["h2c", "H2C", "TLS/1.0", "h2c, x"] {
         let request = format!(
             "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: {upgrade}\r\nHTTP2-Settings: AAMAAABk\r\n\r\n"
         );
@@ -146,6 +146,16 @@ pub fn row_33_h2c_does_not_pass(binary: &Path) {
             assert!(arrived.head.has("x-forwarded-for"), "{arrived:?}");
         }
     }
+    // Of several protocols websocket alone may be offered, and nothing else accepted.
+    let request = "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c, websocket\r\n\
+                   HTTP2-Settings: AAMAAABk\r\n\r\n";
+    let status = exchange(proxy.address(), "GET", request).status();
+    let seen = backend.last().head;
+    assert!([200, 502].contains(&status), "{status}");
+    assert!(
+        !seen.lists("upgrade", "h2c") && !seen.has("http2-settings"),
+        "{seen:?}"
+    );
 }
 
 /// A request is for exactly one valid host, and an absolute target decides which.

@@ -146,7 +146,7 @@ pub fn large_bodies_arrive_whole(binary: &Path) {
 }
 
 /// More than all kernel buffers on the way can hold, less than a balancer that buffers would take.
-const BOUND: usize = 40_000_000;
+const BOUND: usize = 64_000_000;
 
 /// A client that does not read stops the backend from writing.
 pub fn a_slow_reader_slows_the_backend(binary: &Path) {
@@ -159,10 +159,10 @@ pub fn a_slow_reader_slows_the_backend(binary: &Path) {
         }
         talk.send(format!(
             "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n",
-            4 * BOUND
+            3 * BOUND
         ))?;
         let piece = pattern(100_000);
-        for _ in 0..4 * BOUND / piece.len() {
+        for _ in 0..3 * BOUND / piece.len() {
             talk.send(&piece)?;
             count.fetch_add(piece.len(), Ordering::SeqCst);
         }
@@ -183,7 +183,10 @@ pub fn a_slow_reader_slows_the_backend(binary: &Path) {
         "nobody else suffers"
     );
     let so_far = sent.load(Ordering::SeqCst);
-    client.incoming().exactly(BOUND).expect("it flows again");
+    let mut got = 0;
+    while got < BOUND {
+        got += client.incoming().piece().expect("it flows again").len();
+    }
     assert!(sent.load(Ordering::SeqCst) > so_far);
 }
 
@@ -367,16 +370,27 @@ pub fn a_cut_answer_never_looks_complete(binary: &Path) {
 pub fn a_cut_request_never_looks_complete(binary: &Path) {
     let backend = Backend::saying("ok");
     let proxy = before(binary, &backend);
-    for request in [
-        "POST /cut HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nsome of it",
-        "POST /cut HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\na\r\nsome of it\r\n",
-        "POST /cut HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n64\r\nsome of it",
-        "POST /cut HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\na\r\nsome of it\r\nzz\r\n",
+    for (framing, rest) in [
+        ("Content-Length: 100\r\n\r\nsome of it", ""),
+        ("Transfer-Encoding: chunked\r\n\r\na\r\nsome of it\r\n", ""),
+        (
+            "Transfer-Encoding: chunked\r\n\r\na\r\nsome of it\r\n",
+            "64\r\nmore",
+        ),
+        (
+            "Transfer-Encoding: chunked\r\n\r\na\r\nsome of it\r\n",
+            "zz\r\n",
+        ),
+        (
+            "Transfer-Encoding: chunked\r\n\r\na\r\nsome of it\r\n",
+            "0\r\n",
+        ),
     ] {
         let mut client = Client::connect(proxy.address());
         let before = backend.count();
-        client.send(request);
+        client.send(format!("POST /cut HTTP/1.1\r\nHost: x\r\n{framing}"));
         backend.wait_for_count(before + 1);
+        client.send(rest);
         drop(client);
         let cut = || {
             backend.arrived()[before]
@@ -393,7 +407,7 @@ pub fn a_cut_request_never_looks_complete(binary: &Path) {
         assert_ne!(
             arrived[before].connection,
             backend.last().connection,
-            "{request}"
+            "{framing:?} {rest:?}"
         );
     }
 }

@@ -117,10 +117,15 @@ fn depth_is_bounded() {
 #[test]
 fn size_is_bounded_in_and_out() {
     let many_keys: String = (0..50_000).map(|n| format!("k{n} = {n}\n")).collect();
+    let many_values: String = (0..30_000).map(|n| format!("k{n}=\"${{\"\n")).collect();
     let servers = "\"a:1\",".repeat(50_000);
     for (name, text) in [
         ("a.toml", many_keys),
         ("a.toml", format!("port=\":1\"\nservers=[{servers}]")),
+        (
+            "a.toml",
+            format!("[pool.{}]\n{many_values}", "k".repeat(500_000)),
+        ),
         ("a.toml", "x".repeat(1 << 20)),
         ("a.toml", "ü".repeat(1 << 20)),
         ("a.toml", "\"\n".repeat(100_000)),

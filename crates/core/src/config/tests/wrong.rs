@@ -165,6 +165,8 @@ error: servers[2]: found null
 fn broken_toml_is_told_line_by_line_together_with_what_was_understood() {
     let text = "[listen]\nweb = :8080\n[pool.app]\nservers = [\"a\"]\n[limits]\nhead-timeout = 10s\nconections = 1\n";
     let shown = refusal("lb.toml", text);
+    let unquoted = "this is not TOML: string values must be quoted";
+    assert!(shown.contains(unquoted), "{shown}");
     let heads: Vec<&str> = shown.lines().filter(|line| line.contains("-->")).collect();
     assert_eq!(
         heads,
@@ -176,10 +178,30 @@ fn broken_toml_is_told_line_by_line_together_with_what_was_understood() {
         ],
         "{shown}"
     );
-    assert!(shown.contains("strings stand in quotes"), "{shown}");
-    assert!(
-        shown.contains("durations, sizes, shares and addresses are strings"),
-        "{shown}"
+    assert!(shown.contains("= help: write \":8080\""), "{shown}");
+    assert!(shown.contains("= help: write \"10s\""), "{shown}");
+}
+
+#[test]
+fn an_array_that_swallows_the_rest_of_the_file_is_one_mistake() {
+    let text = "listn = 1\n[pool.app]\nservers = [\"a:1\"\n[limits]\nconnections = 1\n";
+    assert_eq!(
+        refusal("lb.toml", text),
+        r#"error: listn: unknown key
+ --> lb.toml:1:1
+  |
+1 | listn = 1
+  | ^^^^^
+  = help: did you mean `listen`?
+
+error: this is not TOML: missing comma between array elements
+ --> lb.toml:4:1
+  |
+4 | [limits]
+  | ^ expected `,` or `]`
+  = help: an array ends with `]`, a string with its quote
+
+2 mistakes in lb.toml"#
     );
 }
 
@@ -279,6 +301,11 @@ fn what_contradicts_is_refused_with_the_reason() {
         (
             "port = \":1\"\nservers = [{ url = \"a:1\", name = \"x\" }, { url = \"a:2\", name = \"x\" }]",
             "servers[2]: the name `x` stands here twice | a name of its own | ",
+        ),
+        (
+            "port = \":1\"\nservers = [\"a:1\", \"http://localhost:1\"]",
+            "servers[2]: `localhost:1` is this balancer itself | another address than where it listens | requests \
+             would go round for ever",
         ),
         (
             "port = \":1\"\nservers = [{ name = \"x\" }]",

@@ -1,0 +1,275 @@
+use std::time::Duration;
+
+use futures::executor::block_on;
+use http::{HeaderValue, Method, StatusCode};
+use lb_core::error::{BodyCause, Cause, Reason};
+use lb_core::event::{End, ProbeFailure, State, Trigger};
+use lb_core::time::Instant;
+
+use super::*;
+
+struct Fixed;
+
+impl WallClock for Fixed {
+    fn since_unix_epoch(&self) -> Duration {
+        Duration::from_millis(1_709_210_096_007)
+    }
+}
+
+/// What a log with these settings writes.
+fn logged(access: AccessLog, format: LogFormat, act: impl FnOnce(&Log)) -> String {
+    let settings = LogSettings { access, format };
+    let (log, writer) = Log::new(settings, false, Fixed, Rng::new(7));
+    act(&log);
+    drop(log);
+    let mut out = Vec::new();
+    block_on(writer.run(&mut out));
+    String::from_utf8(out).unwrap()
+}
+
+fn both(act: impl Fn(&Log)) -> (String, String) {
+    let text = logged(AccessLog::All, LogFormat::Text, &act);
+    (text, logged(AccessLog::All, LogFormat::Json, &act))
+}
+
+fn exchange() -> Exchange {
+    Exchange {
+        started: Instant::ORIGIN,
+        duration: Duration::from_micros(1_234),
+        request_id: HeaderValue::from_static("4f2a"),
+        client: "192.0.2.7:50000".parse().unwrap(),
+        method: Method::GET,
+        uri: "/a/b?token=secret".parse().unwrap(),
+        status: Some(StatusCode::OK),
+        body_bytes: 345,
+        pool: "app".into(),
+        member: Some("127.0.0.1:9001".into()),
+        attempts: 1,
+        reason: None,
+        end: End::Complete,
+    }
+}
+
+#[test]
+fn an_exchange_is_one_line_without_its_query() {
+    let (text, json) = both(|log| log.exchange(&exchange()));
+    assert_eq!(
+        text,
+        "2024-02-29T12:34:56.007Z 200   GET        1.2ms       345B /a/b -> app/127.0.0.1:9001 from \
+         192.0.2.7:50000 id=4f2a\n"
+    );
+    assert_eq!(
+        json,
+        "{\"time\":\"2024-02-29T12:34:56.007Z\",\"request_id\":\"4f2a\",\"client\":\"192.0.2.7:50000\",\
+         \"method\":\"GET\",\"path\":\"/a/b\",\"status\":200,\"bytes\":345,\"duration\":0.001234,\"pool\":\"app\",\
+         \"member\":\"127.0.0.1:9001\",\"attempts\":1,\"cause\":null}\n"
+    );
+}
+
+#[test]
+fn a_local_answer_has_its_cause() {
+    let (text, json) = both(|log| {
+        log.exchange(&Exchange {
+            status: Some(StatusCode::SERVICE_UNAVAILABLE),
+            member: None,
+            attempts: 0,
+            duration: Duration::from_millis(12_345),
+            reason: Some(Reason::NoMember),
+            ..exchange()
+        });
+    });
+    assert_eq!(
+        text,
+        "2024-02-29T12:34:56.007Z 503   GET       12.35s       345B /a/b -> app from 192.0.2.7:50000 attempts=0 \
+         cause=no-member id=4f2a\n"
+    );
+    assert!(json.contains("\"duration\":12.345000,\"pool\":\"app\",\"member\":null,\"attempts\":0,\"cause\":\"no-member\"}"));
+}
+
+#[test]
+fn a_client_that_left_before_an_answer_is_499() {
+    let (text, json) = both(|log| {
+        log.exchange(&Exchange {
+            status: None,
+            end: End::ClientGone,
+            ..exchange()
+        });
+    });
+    assert!(text.contains("Z 499   GET"), "{text}");
+    assert!(text.contains(" cause=client-gone "), "{text}");
+    assert!(json.contains("\"status\":499,"), "{json}");
+}
+
+#[test]
+fn a_truncated_answer_keeps_its_status_and_says_why() {
+    let (text, _) = both(|log| {
+        log.exchange(&Exchange {
+            end: End::Truncated(BodyCause::Closed),
+            ..exchange()
+        });
+    });
+    assert!(text.contains("Z 200   GET"), "{text}");
+    assert!(text.contains(" cause=answer-closed "), "{text}");
+}
+
+fn down() -> Transition<'static> {
+    Transition {
+        pool: "app",
+        member: "s1",
+        from: State::Up,
+        to: State::Down,
+        trigger: Trigger::ProbesFailed(3, ProbeFailure::Transport(Cause::TimedOut)),
+        eligible: 2,
+        members: 3,
+        at: Instant::ORIGIN,
+    }
+}
+
+#[test]
+fn a_transition_names_who_what_and_why() {
+    let (text, json) = both(|log| log.transition(&down()));
+    assert_eq!(
+        text,
+        "2024-02-29T12:34:56.007Z warn  app/s1 up -> down: 3 probes failed: timed out (2 of 3 can serve)\n"
+    );
+    assert_eq!(
+        json,
+        "{\"time\":\"2024-02-29T12:34:56.007Z\",\"level\":\"warn\",\"event\":\"transition\",\"pool\":\"app\",\
+         \"member\":\"s1\",\"from\":\"up\",\"to\":\"down\",\"cause\":\"3 probes failed: timed out\",\"eligible\":2,\
+         \"members\":3}\n"
+    );
+    let back = Transition {
+        from: State::Down,
+        to: State::Up,
+        trigger: Trigger::ProbesPassed(1),
+        eligible: 3,
+        ..down()
+    };
+    let (text, _) = both(|log| log.transition(&back));
+    assert_eq!(
+        text,
+        "2024-02-29T12:34:56.007Z info  app/s1 down -> up: a probe passed (3 of 3 can serve)\n"
+    );
+}
+
+#[test]
+fn plain_lines_have_a_level_and_fields() {
+    let (text, json) = both(|log| {
+        log.say(
+            Level::Error,
+            "can't accept",
+            &[("listener", &"web"), ("error", &24)],
+        )
+    });
+    assert_eq!(
+        text,
+        "2024-02-29T12:34:56.007Z error can't accept listener=web error=24\n"
+    );
+    assert_eq!(
+        json,
+        "{\"time\":\"2024-02-29T12:34:56.007Z\",\"level\":\"error\",\"event\":\"can't accept\",\
+         \"listener\":\"web\",\"error\":\"24\"}\n"
+    );
+}
+
+#[test]
+fn nothing_a_stranger_sent_breaks_a_line_or_reaches_the_terminal() {
+    let hostile = Exchange {
+        request_id: HeaderValue::from_bytes(b"\"\xff\t\\").unwrap(),
+        uri: "/a\u{2028}\u{202e}x".parse().unwrap(),
+        method: Method::from_bytes(b"X'!#").unwrap(),
+        member: Some("s\u{1b}[2J\n{\"time\":1}".into()),
+        ..exchange()
+    };
+    let (text, json) = both(|log| {
+        log.exchange(&hostile);
+        log.say(
+            Level::Warn,
+            "bad head\r\nHTTP/1.1 200",
+            &[("error", &"\u{7f}\u{1b}]0;x\u{7}")],
+        );
+    });
+    for out in [&text, &json] {
+        assert_eq!(out.lines().count(), 2, "{out}");
+        assert!(
+            !out.contains(|c: char| c.is_control() && c != '\n'),
+            "{out:?}"
+        );
+        assert!(!out.contains(['\u{202e}', '\u{2028}']), "{out:?}");
+    }
+    let lines: Vec<serde_json::Value> = json
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(lines[0]["request_id"], "\"\\xff\\x09\\\\");
+    assert_eq!(lines[0]["member"], "s\\x1b[2J\\x0a{\"time\":1}");
+    assert_eq!(lines[1]["message"], "bad head\\x0d\\x0aHTTP/1.1 200");
+    assert!(text.contains(r"error=\x7f\x1b]0;x\x07"), "{text}");
+}
+
+#[test]
+fn long_fields_are_capped() {
+    let path = format!("/{}", "a".repeat(60_000));
+    let (text, json) = both(|log| {
+        log.exchange(&Exchange {
+            uri: path.parse().unwrap(),
+            ..exchange()
+        });
+    });
+    assert!(text.len() < 5_000 && json.len() < 5_000);
+    assert!(text.contains("a… -> app"));
+}
+
+#[test]
+fn the_access_setting_selects() {
+    let failed = || Exchange {
+        status: Some(StatusCode::BAD_GATEWAY),
+        ..exchange()
+    };
+    let count = |access| {
+        let out = logged(access, LogFormat::Json, |log| {
+            for _ in 0..1000 {
+                log.exchange(&exchange());
+            }
+            log.exchange(&failed());
+        });
+        out.lines().count()
+    };
+    assert_eq!(count(AccessLog::Off), 0);
+    assert_eq!(count(AccessLog::Errors), 1);
+    assert_eq!(count(AccessLog::All), 1001);
+    assert_eq!(count(AccessLog::Share(0.0)), 1);
+    assert_eq!(count(AccessLog::Share(1.0)), 1001);
+    let tenth = count(AccessLog::Share(0.1));
+    assert!((60..150).contains(&tenth), "{tenth}");
+}
+
+#[test]
+fn transitions_are_logged_whatever_the_access_setting() {
+    let out = logged(AccessLog::Off, LogFormat::Text, |log| {
+        assert!(!log.wants_exchanges());
+        log.transition(&down());
+    });
+    assert_eq!(out.lines().count(), 1);
+}
+
+#[test]
+fn the_form_follows_the_terminal_unless_it_is_set() {
+    for (format, terminal, json) in [
+        (LogFormat::Auto, true, false),
+        (LogFormat::Auto, false, true),
+        (LogFormat::Json, true, true),
+        (LogFormat::Text, false, false),
+    ] {
+        let settings = LogSettings {
+            format,
+            ..LogSettings::default()
+        };
+        let (log, writer) = Log::new(settings, terminal, Fixed, Rng::new(1));
+        log.info("x");
+        log.stop();
+        let mut out = Vec::new();
+        block_on(writer.run(&mut out));
+        assert_eq!(out.starts_with(b"{"), json);
+    }
+}

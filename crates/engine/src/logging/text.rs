@@ -1,0 +1,83 @@
+//! Lines for people.
+
+use std::fmt::{Display, Write as _};
+use std::time::Duration;
+
+use lb_core::event::{Exchange, Transition};
+
+use super::Level;
+use super::clock::Timestamp;
+use super::escape::clean;
+use super::form::{cause, level, status};
+
+// Writing to a string can't fail: results are ignored here.
+
+/// `TIME LEVEL message key=value`
+pub(super) fn plain(
+    time: Timestamp,
+    level: Level,
+    message: &str,
+    fields: &[(&str, &dyn Display)],
+) -> String {
+    let mut line = format!("{time} {:<5} {}", level.as_str(), clean(message.as_bytes()));
+    for (key, value) in fields {
+        let _ = write!(line, " {key}={}", clean(value.to_string().as_bytes()));
+    }
+    line.push('\n');
+    line
+}
+
+/// `TIME LEVEL pool/member from -> to: trigger (2 of 3 can serve)`
+pub(super) fn transition(time: Timestamp, transition: &Transition<'_>) -> String {
+    let Transition {
+        pool,
+        member,
+        from,
+        to,
+        trigger,
+        eligible,
+        members,
+        ..
+    } = transition;
+    format!(
+        "{time} {:<5} {}/{} {} -> {}: {trigger} ({eligible} of {members} can serve)\n",
+        level(transition).as_str(),
+        clean(pool.as_bytes()),
+        clean(member.as_bytes()),
+        from.as_str(),
+        to.as_str(),
+    )
+}
+
+/// `TIME status METHOD duration bytes path -> pool/member from client`, then what is out of the ordinary, then the id.
+pub(super) fn exchange(time: Timestamp, exchange: &Exchange) -> String {
+    let mut line = format!(
+        "{time} {:<5} {:<7} {:>8} {:>9}B {} -> {}",
+        status(exchange),
+        clean(exchange.method.as_str().as_bytes()),
+        duration(exchange.duration),
+        exchange.body_bytes,
+        clean(exchange.uri.path().as_bytes()),
+        clean(exchange.pool.as_bytes()),
+    );
+    if let Some(member) = &exchange.member {
+        let _ = write!(line, "/{}", clean(member.as_bytes()));
+    }
+    let _ = write!(line, " from {}", exchange.client);
+    if exchange.attempts != 1 {
+        let _ = write!(line, " attempts={}", exchange.attempts);
+    }
+    if let Some(cause) = cause(exchange) {
+        let _ = write!(line, " cause={cause}");
+    }
+    let _ = writeln!(line, " id={}", clean(exchange.request_id.as_bytes()));
+    line
+}
+
+fn duration(duration: Duration) -> String {
+    if duration < Duration::from_secs(1) {
+        format!("{:.1}ms", duration.as_secs_f64() * 1000.0)
+    } else {
+        format!("{:.2}s", duration.as_secs_f64())
+    }
+}
