@@ -5,7 +5,7 @@
 
 use std::convert::Infallible;
 use std::future::Future;
-use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::process::CommandExt as _;
 use std::pin::pin;
@@ -18,11 +18,11 @@ use http::Response;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use lb_core::body::Body;
-use lb_core::config::settings::ListenAddress;
 use lb_core::time::Timer as _;
 use rustix::process::{Pid, Signal, kill_process};
 use socket2::{Domain, Protocol, Socket, Type};
 
+use crate::cli::DemoBackend;
 use crate::rt::{Listen as _, Net, Runtime, Spawn as _, Threads as _};
 
 /// How long the server rests when it cannot accept.
@@ -31,22 +31,24 @@ const REST: Duration = Duration::from_millis(20);
 /// The longest line that a child may say.
 const LINE: u64 = 256;
 
-/// The child's half: listens at `listen`, prints the address as one line, greets with `name`, and ends when standard
+/// The child's half: listens, prints the address as one line, greets every request with its name, and ends when standard
 /// input ends.
 ///
 /// Dropping the future closes the listener; connections end with the executor.
-pub async fn backend<R: Runtime>(runtime: &R, listen: SocketAddr, name: &str) -> ExitCode {
-    match serve(runtime, listen, name).await {
+pub async fn backend<R: Runtime>(runtime: &R, options: DemoBackend) -> ExitCode {
+    end_with_the_parent();
+    match serve(runtime, &options).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("server {name} cannot listen at {listen}: {error}");
+            let DemoBackend { listen, name } = options;
+            eprintln!("error: server {name} cannot listen at {listen}: {error}");
             ExitCode::FAILURE
         }
     }
 }
 
-async fn serve<R: Runtime>(runtime: &R, listen: SocketAddr, name: &str) -> io::Result<()> {
-    let mut bound = runtime.net().bind(ListenAddress::Exact(listen), 1)?;
+async fn serve<R: Runtime>(runtime: &R, options: &DemoBackend) -> io::Result<()> {
+    let mut bound = runtime.net().bind(options.listen, 1)?;
     let bound = bound.pop().ok_or(io::ErrorKind::AddrNotAvailable)?;
     let address = R::Net::local_addr(&bound)?;
     let mut listener = runtime.net().listen(bound)?;
@@ -58,7 +60,7 @@ async fn serve<R: Runtime>(runtime: &R, listen: SocketAddr, name: &str) -> io::R
     writeln!(out, "{address}")?;
     out.flush()?;
 
-    let greeting = format!("hello from {name}\n");
+    let greeting = format!("hello from {}\n", options.name);
     let accepting = pin!(async {
         loop {
             match listener.accept().await {
@@ -77,6 +79,13 @@ async fn serve<R: Runtime>(runtime: &R, listen: SocketAddr, name: &str) -> io::R
         Either::Left((never, _)) => never,
         Either::Right(_) => Ok(()),
     }
+}
+
+/// A process that is stopped does not see the end of its input; on Linux the system can be asked to end it, too.
+fn end_with_the_parent() {
+    #[cfg(target_os = "linux")]
+    // Where that is not allowed, the end of the input has to do.
+    let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
 }
 
 /// Answers every request of one connection with `greeting`.
@@ -205,6 +214,7 @@ fn says_its_address(out: impl io::Read, home: SocketAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use lb_core::config::settings::ListenAddress;
     use std::net::TcpStream;
 
     #[test]

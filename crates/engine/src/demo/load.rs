@@ -22,16 +22,27 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Requests that may wait at a time; at this bound the load pauses.
 const WAITING_MAX: usize = 4096;
 
-/// An answer is a greeting; what is longer is none.
-const GREETING_MAX: usize = 64;
+/// Greetings and regrets are short.
+const TEXT_MAX: usize = 1024;
+
+/// What came back.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Reply {
+    /// A greeting of this server.
+    Greeting(usize),
+    /// A whole answer that says that there is none from a server: 502, 503 or 504.
+    Regret,
+    /// Nothing, or not what was expected.
+    Nothing,
+}
 
 /// What a client did.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Did {
     /// It sent the request of this number.
     Send(u64),
-    /// That request ended: with a greeting of this server, or without one.
-    End(u64, Option<usize>),
+    /// That request ended.
+    End(u64, Reply),
 }
 
 /// The stream of what the clients do; it works while it is polled. Dropping it gives all requests up.
@@ -43,7 +54,7 @@ pub(super) struct Load<T, C: Timer> {
     due: Instant,
     sleep: Pin<Box<C::Sleep>>,
     next: u64,
-    waiting: FuturesUnordered<BoxFuture<'static, (u64, Option<usize>)>>,
+    waiting: FuturesUnordered<BoxFuture<'static, (u64, Reply)>>,
 }
 
 impl<T: Transport + Clone, C: Timer> Load<T, C> {
@@ -70,7 +81,7 @@ impl<T: Transport + Clone, C: Timer> Load<T, C> {
         self.waiting.push(Box::pin(async move {
             let deadline = timer.now() + PATIENCE;
             let answer = timeout(&timer, deadline, ask(&transport, &to, deadline)).await;
-            (id, answer.ok().flatten())
+            (id, answer.unwrap_or(Reply::Nothing))
         }));
         // A pause of this process is not made up for by a burst.
         let now = self.timer.now();
@@ -81,10 +92,10 @@ impl<T: Transport + Clone, C: Timer> Load<T, C> {
     }
 }
 
-impl<T: Transport + Clone + Unpin, C: Timer> Stream for Load<T, C>
-where
-    Self: Unpin,
-{
+/// Nothing in it is pinned in place.
+impl<T, C: Timer> Unpin for Load<T, C> {}
+
+impl<T: Transport + Clone, C: Timer> Stream for Load<T, C> {
     type Item = Did;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Did>> {
@@ -92,89 +103,66 @@ where
             return Poll::Ready(Some(Did::Send(self.send())));
         }
         match Pin::new(&mut self.waiting).poll_next(cx) {
-            Poll::Ready(Some((id, answer))) => Poll::Ready(Some(Did::End(id, answer))),
+            Poll::Ready(Some((id, reply))) => Poll::Ready(Some(Did::End(id, reply))),
             Poll::Ready(None) | Poll::Pending => Poll::Pending,
         }
     }
 }
 
-/// One request: which server greeted?
-async fn ask<T: Transport>(transport: &T, to: &Backend, deadline: Instant) -> Option<usize> {
+/// One request.
+async fn ask<T: Transport>(transport: &T, to: &Backend, deadline: Instant) -> Reply {
     let mut request = Request::new(Body::empty());
-    let host = HeaderValue::from_str(&to.address.to_string()).ok()?;
-    request.headers_mut().insert(HOST, host);
+    if let Ok(host) = HeaderValue::from_str(&to.address.to_string()) {
+        request.headers_mut().insert(HOST, host);
+    }
     let attempt = Attempt {
         backend: to,
         connect_deadline: deadline,
         reuse: Reuse::Allowed,
     };
-    greeter(transport.send(&attempt, request).await.ok()?).await
+    match transport.send(&attempt, request).await {
+        Ok(response) => understood(response).await.unwrap_or(Reply::Nothing),
+        Err(_) => Reply::Nothing,
+    }
 }
 
-async fn greeter(response: Response<Body>) -> Option<usize> {
-    if response.status() != StatusCode::OK {
-        return None;
-    }
+/// `None` when the answer breaks off, or is none that was expected.
+async fn understood(response: Response<Body>) -> Option<Reply> {
+    let status = response.status();
     let mut body = response.into_body();
     let mut text = Vec::new();
     while let Some(frame) = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
         if let Ok(data) = frame.ok()?.into_data() {
             text.extend_from_slice(&data);
         }
-        if text.len() > GREETING_MAX {
+        if text.len() > TEXT_MAX {
             return None;
         }
     }
-    let name = std::str::from_utf8(&text)
-        .ok()?
-        .strip_prefix("hello from ")?;
-    NAMES.iter().position(|known| *known == name.trim_end())
+    match status {
+        StatusCode::OK => {
+            let name = std::str::from_utf8(&text)
+                .ok()?
+                .strip_prefix("hello from ")?;
+            let server = NAMES.iter().position(|known| *known == name.trim_end());
+            server.map(Reply::Greeting)
+        }
+        StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
+            Some(Reply::Regret)
+        }
+        _ => None,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hand::HandTimer;
     use lb_core::error::{Cause, Phase, TransportError};
-    use std::future::Future;
+    use std::net::SocketAddr;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU64, Ordering};
     use std::task::Waker;
-
-    /// A clock that is moved by hand. Nothing is woken: the test polls again.
-    #[derive(Clone, Default)]
-    struct Hand(Arc<AtomicU64>);
-
-    impl Hand {
-        fn set(&self, ms: u64) {
-            self.0.store(ms * 1_000_000, Ordering::Relaxed);
-        }
-    }
-
-    struct Until(Hand, Instant);
-
-    impl Future for Until {
-        type Output = ();
-
-        fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
-            if self.0.now() >= self.1 {
-                Poll::Ready(())
-            } else {
-                Poll::Pending
-            }
-        }
-    }
-
-    impl Timer for Hand {
-        type Sleep = Until;
-
-        fn now(&self) -> Instant {
-            Instant::from_nanos(self.0.load(Ordering::Relaxed))
-        }
-
-        fn sleep_until(&self, deadline: Instant) -> Until {
-            Until(self.clone(), deadline)
-        }
-    }
 
     /// Answers by the number of the request: a greeting, a wrong status, a failure, silence.
     #[derive(Clone, Default)]
@@ -190,29 +178,27 @@ mod tests {
             match self.0.fetch_add(1, Ordering::Relaxed) {
                 0 => Ok(Response::new(Body::from("hello from b\n"))),
                 1 => {
-                    let mut response = Response::new(Body::from("hello from b\n"));
+                    let mut response = Response::new(Body::from("no server is available\n"));
                     *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
                     Ok(response)
                 }
                 2 => Err(TransportError::undelivered(Phase::Connect, Cause::Refused)),
                 3 => Ok(Response::new(Body::from("hello from nobody\n"))),
-                4 => Ok(Response::new(Body::from("hello from a\n".repeat(100)))),
+                4 => Ok(Response::new(Body::from("hello from a\n".repeat(1000)))),
                 _ => std::future::pending().await,
             }
         }
     }
 
-    fn load(per_second: u32) -> (Hand, Load<Moody, Hand>) {
-        let hand = Hand::default();
+    fn load(per_second: u32) -> (HandTimer, Load<Moody, HandTimer>) {
+        let hand = HandTimer::default();
         let to = Backend::new(SocketAddr::from(([127, 0, 0, 1], 80)).into());
         let load = Load::new(Moody::default(), hand.clone(), to, per_second);
         (hand, load)
     }
 
-    use std::net::SocketAddr;
-
     /// All that happens until the clock moves.
-    fn now(load: &mut Load<Moody, Hand>) -> Vec<Did> {
+    fn now(load: &mut Load<Moody, HandTimer>) -> Vec<Did> {
         let mut cx = Context::from_waker(Waker::noop());
         let mut all = Vec::new();
         while let Poll::Ready(Some(did)) = Pin::new(&mut *load).poll_next(&mut cx) {
@@ -222,12 +208,13 @@ mod tests {
     }
 
     #[test]
-    fn only_a_greeting_of_a_known_server_is_an_answer() {
+    fn only_a_greeting_of_a_known_server_is_an_answer_and_only_a_gateway_error_is_a_regret() {
         let (hand, mut load) = load(100);
-        let ended = [Some(1), None, None, None, None];
-        for (id, answer) in (0..).zip(ended) {
-            hand.set(id * 10);
-            assert_eq!(now(&mut load), [Did::Send(id), Did::End(id, answer)]);
+        let nothing = Reply::Nothing;
+        let ended = [Reply::Greeting(1), Reply::Regret, nothing, nothing, nothing];
+        for (id, reply) in (0..).zip(ended) {
+            assert_eq!(now(&mut load), [Did::Send(id), Did::End(id, reply)]);
+            hand.advance(Duration::from_millis(10));
         }
     }
 
@@ -236,15 +223,17 @@ mod tests {
         let (hand, mut load) = load(10);
         let mut sent = 0;
         for ms in (0..10_600).step_by(50) {
-            hand.set(ms);
             for did in now(&mut load) {
                 match did {
                     Did::Send(_) => sent += 1,
-                    Did::End(id, answer) if id >= 5 => assert_eq!((ms, answer), (10_500, None)),
+                    Did::End(id, reply) if id >= 5 => {
+                        assert_eq!((ms, reply), (10_500, Reply::Nothing))
+                    }
                     Did::End(..) => {}
                 }
             }
             assert_eq!(sent, ms / 100 + 1);
+            hand.advance(Duration::from_millis(50));
         }
     }
 
@@ -252,7 +241,7 @@ mod tests {
     fn a_long_pause_is_not_made_up_for() {
         let (hand, mut load) = load(100);
         now(&mut load);
-        hand.set(60_000);
+        hand.advance(Duration::from_secs(60));
         let sends = now(&mut load)
             .iter()
             .filter(|did| matches!(did, Did::Send(_)))

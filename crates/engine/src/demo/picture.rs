@@ -16,6 +16,9 @@ pub(super) const WIDTH: usize = 80;
 /// Transitions that stay in sight.
 pub(super) const EVENTS: usize = 5;
 
+/// Lines of a picture above the table.
+const EXPLAINED: usize = 8;
+
 /// Columns of a bar: all requests together.
 const BAR: u32 = 30;
 
@@ -64,7 +67,7 @@ pub(super) struct Clients {
     pub(super) waiting: usize,
     /// Failed although a server was there.
     pub(super) failed: u64,
-    /// Failed while no server was there.
+    /// Told so while no server was there.
     pub(super) excused: u64,
     /// The longest time that an answer of the last second took.
     pub(super) slowest: Duration,
@@ -129,15 +132,13 @@ pub(super) fn draw(view: &View<'_>, style: Style) -> Vec<String> {
         format!("Ask it yourself: curl {}     Ctrl-C ends.", view.url),
         String::new(),
         style.paint(Ink::Bold, &format!("{number}/{steps}  {}", step.title)),
-        format!("  {}", step.meaning[0]).trim_end().to_owned(),
-        format!("  {}", step.meaning[1]).trim_end().to_owned(),
-        format!("  Look at {}", step.look),
-        String::new(),
-        style.paint(
-            Ink::Bold,
-            "server  process   balancer  answers per second                       in flight",
-        ),
     ];
+    lines.extend(explanation(step));
+    lines.resize(EXPLAINED, String::new());
+    lines.push(style.paint(
+        Ink::Bold,
+        "server  process   balancer  answers per second                       in flight",
+    ));
     lines.extend(
         view.servers
             .iter()
@@ -152,6 +153,13 @@ pub(super) fn draw(view: &View<'_>, style: Style) -> Vec<String> {
         None => String::new(),
     }));
     lines
+}
+
+/// What the balancer makes of a step, and what to look at.
+pub(super) fn explanation(step: &Step) -> impl Iterator<Item = String> {
+    let meaning = step.meaning.into_iter().filter(|line| !line.is_empty());
+    let lines = meaning.map(|line| format!("  {line}"));
+    lines.chain([format!("  Look at {}", step.look)])
 }
 
 fn row(server: &Server, load: u32, style: Style) -> String {
@@ -198,40 +206,33 @@ fn clients(clients: &Clients, style: Style) -> [String; 2] {
             String::new()
         } else {
             format!(
-                "        and {} got a 503 while no server was there",
+                "        and {} were told that no server is there",
                 clients.excused
             )
         },
     ]
 }
 
-/// One line for those who read lines.
+/// One line for those who read lines: rates of servers that are up, states of the others.
 pub(super) fn status(view: &View<'_>) -> String {
     let mut line = String::new();
     for server in &view.servers {
         // Writing to a string does not fail.
-        let _ = write!(
-            line,
-            "{} {} {}/s, ",
-            server.name,
-            server.state.as_str(),
-            server.per_second
-        );
+        let _ = match server.state {
+            State::Up => write!(line, "{} {}/s, ", server.name, server.per_second),
+            other => write!(line, "{} {}, ", server.name, other.as_str()),
+        };
     }
-    let Clients {
-        per_second,
-        waiting,
-        failed,
-        excused,
-        slowest,
-    } = view.clients;
+    let clients = &view.clients;
     let _ = write!(
         line,
-        "clients {per_second}/s, failed {failed}, waiting {waiting}, slowest {} ms",
-        slowest.as_millis()
+        "failed {}, waiting {}, slowest {} ms",
+        clients.failed,
+        clients.waiting,
+        clients.slowest.as_millis()
     );
-    if excused > 0 {
-        let _ = write!(line, ", 503 {excused}");
+    if clients.excused > 0 {
+        let _ = write!(line, ", no server {}", clients.excused);
     }
     line
 }
@@ -372,9 +373,15 @@ mod tests {
         let mut view = killed(&[]);
         assert_eq!(
             status(&view),
-            "a up 60/s, b suspect 0/s, c up 61/s, clients 120/s, failed 0, waiting 2, slowest 3 ms"
+            "a 60/s, b suspect, c 61/s, failed 0, waiting 2, slowest 3 ms"
         );
-        view.clients.excused = 7;
-        assert!(status(&view).ends_with("slowest 3 ms, 503 7"));
+        for server in &mut view.servers {
+            server.state = State::Down;
+        }
+        view.clients.excused = 300;
+        assert_eq!(
+            status(&view),
+            "a down, b down, c down, failed 0, waiting 2, slowest 3 ms, no server 300"
+        );
     }
 }

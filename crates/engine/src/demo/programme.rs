@@ -48,7 +48,7 @@ pub(super) const PROGRAMME: [Step; 7] = [
             "The balancer gives each of them a request in turn: a, b, c, a, b, c ...",
             "",
         ],
-        look: "the bars: each server answers a third of the requests.",
+        look: "the answers per second: a third of them comes from each server.",
     },
     Step {
         act: Act::Kill(&[1]),
@@ -65,10 +65,10 @@ pub(super) const PROGRAMME: [Step; 7] = [
         lasts: Duration::from_secs(3),
         title: "Server b was started again.",
         meaning: [
-            "The balancer kept knocking at its door, five times a second. One good answer",
-            "is enough, and b is back in the round.",
+            "The balancer kept knocking at its door five times a second. It opens twice,",
+            "and b is back in the round.",
         ],
-        look: "the bar of b.",
+        look: "the answers of b. They are back within half a second.",
     },
     Step {
         act: Act::Freeze(2),
@@ -108,7 +108,7 @@ pub(super) const PROGRAMME: [Step; 7] = [
             "The balancer finds them by itself, each within a fraction of a second.",
             "",
         ],
-        look: "the bars. That was all; the summary follows.",
+        look: "the answers. That was all; the summary follows.",
     },
 ];
 

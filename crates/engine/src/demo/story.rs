@@ -7,12 +7,11 @@ use std::time::Duration;
 use lb_core::event::{State, Transition, Trigger};
 use lb_core::time::Instant;
 
+use super::incident::{Incident, Outage, Victim};
+use super::load::Reply;
 use super::picture::{Clients, Condition, EVENTS, Server, View};
 use super::programme::{Act, NAMES, PROGRAMME, SERVERS, Step, incident};
 use super::tally::{Ending, Tally};
-
-/// After a server is back, failures are not excused for longer than this.
-const GRACE: Duration = Duration::from_secs(1);
 
 /// A transition that outlives its event.
 #[derive(Clone, Debug)]
@@ -33,64 +32,6 @@ impl From<&Transition<'_>> for Notice {
             to: transition.to,
             trigger: transition.trigger,
         }
-    }
-}
-
-/// Something bad that was done to servers, and how it went on.
-#[derive(Debug)]
-struct Incident {
-    name: String,
-    at: Instant,
-    victims: Vec<Victim>,
-}
-
-#[derive(Debug)]
-struct Victim {
-    server: usize,
-    /// When the balancer took it out.
-    noticed: Option<Instant>,
-    /// When it could work again.
-    revived: Option<Instant>,
-    /// When it first answered a request that was sent after that.
-    answered: Option<Instant>,
-}
-
-impl Incident {
-    /// From the incident until the balancer had taken out every victim.
-    fn noticed_after(&self) -> Option<Duration> {
-        let after = |victim: &Victim| Some(victim.noticed?.saturating_since(self.at));
-        longest(self.victims.iter().map(after))
-    }
-
-    /// From revival until every victim answered again.
-    fn back_after(&self) -> Option<Duration> {
-        let after = |victim: &Victim| Some(victim.answered?.saturating_since(victim.revived?));
-        longest(self.victims.iter().map(after))
-    }
-}
-
-/// The longest of all, if all are known.
-fn longest(mut times: impl Iterator<Item = Option<Duration>>) -> Option<Duration> {
-    times.try_fold(Duration::ZERO, |longest, time| Some(longest.max(time?)))
-}
-
-/// The time without any server: failures in it are nobody's fault.
-#[derive(Debug)]
-struct Outage {
-    from: Instant,
-    /// When the first server was started again.
-    revived: Option<Instant>,
-    /// When the first answer came.
-    until: Option<Instant>,
-}
-
-impl Outage {
-    fn end(&self) -> Option<Instant> {
-        self.until.or(self.revived.map(|revived| revived + GRACE))
-    }
-
-    fn covers(&self, sent: Instant, ended: Instant) -> bool {
-        ended >= self.from && self.end().is_none_or(|end| sent <= end)
     }
 }
 
@@ -123,18 +64,28 @@ impl Story {
     }
 
     /// The next run: counted from zero, with the servers as they are.
-    pub(super) fn again(self, now: Instant) -> Self {
-        Self {
+    pub(super) fn restart(&mut self, now: Instant) {
+        *self = Self {
             conditions: self.conditions,
             states: self.states,
-            events: self.events,
             ..Self::new(now)
-        }
+        };
+    }
+
+    /// How long this run has been going on, as it is shown before a line.
+    pub(super) fn clock(&self, now: Instant) -> String {
+        let seconds = now.saturating_since(self.started).as_secs_f64();
+        format!("{seconds:6.2} s ")
     }
 
     /// The step that runs.
     pub(super) fn step(&self) -> &'static Step {
         &PROGRAMME[self.step]
+    }
+
+    /// Its index in the programme.
+    pub(super) fn step_index(&self) -> usize {
+        self.step
     }
 
     /// Step `index` begins.
@@ -162,27 +113,14 @@ impl Story {
                 _ => Condition::Killed,
             };
         }
-        let victim = |&server| Victim {
-            server,
-            noticed: None,
-            revived: None,
-            answered: None,
-        };
-        self.incidents.push(Incident {
-            name: incident(act).unwrap_or_default(),
-            at: now,
-            victims: victims.iter().map(victim).collect(),
-        });
+        let name = incident(act).unwrap_or_default();
+        self.incidents.push(Incident::new(name, victims, now));
         if self
             .conditions
             .iter()
             .all(|condition| *condition == Condition::Killed)
         {
-            self.outage = Some(Outage {
-                from: now,
-                revived: None,
-                until: None,
-            });
+            self.outage = Some(Outage::new(now));
         }
     }
 
@@ -207,12 +145,12 @@ impl Story {
         {
             victim.noticed.get_or_insert(notice.at);
         }
-        let seconds = notice.at.saturating_since(self.started).as_secs_f64();
         if self.events.len() == EVENTS {
             self.events.remove(0);
         }
         self.events.push(format!(
-            "{seconds:6.2} s  {}: {} -> {} ({})",
+            "{} {}: {} -> {} ({})",
+            self.clock(notice.at),
             notice.member,
             notice.from.as_str(),
             notice.to.as_str(),
@@ -226,24 +164,18 @@ impl Story {
         self.tally.sent(id, now);
     }
 
-    /// Request `id` ended: with the answer of that server, or without one.
-    pub(super) fn ended(&mut self, id: u64, answer: Option<usize>, now: Instant) {
+    /// Request `id` ended.
+    pub(super) fn ended(&mut self, id: u64, reply: Reply, now: Instant) {
         let Some(sent) = self.tally.sent_at(id) else {
             return;
         };
-        let ending = match answer {
-            Some(server) => {
+        let ending = match reply {
+            Reply::Greeting(server) => {
                 self.answered(server, sent, now);
                 Ending::Answered(server)
             }
-            None if self
-                .outage
-                .as_ref()
-                .is_some_and(|outage| outage.covers(sent, now)) =>
-            {
-                Ending::Excused
-            }
-            None => Ending::Failed,
+            Reply::Regret if self.nobody_was_there(sent, now) => Ending::Excused,
+            Reply::Regret | Reply::Nothing => Ending::Failed,
         };
         self.tally.ended(id, ending, now);
     }
@@ -259,6 +191,12 @@ impl Story {
         {
             outage.until.get_or_insert(now);
         }
+    }
+
+    fn nobody_was_there(&self, sent: Instant, now: Instant) -> bool {
+        self.outage
+            .as_ref()
+            .is_some_and(|outage| outage.covers(sent, now))
     }
 
     /// The server's part in the last incident it had.
@@ -326,15 +264,14 @@ impl Story {
             format!("Summary of {seconds:.1} seconds"),
             format!("  requests sent             {:>6}", tally.sent),
             format!("  answered by a server      {:>6}", tally.answered),
-            format!("  503, no server was there  {:>6}", tally.excused),
+            format!("  told: no server is there  {:>6}", tally.excused),
             format!("  failed                    {:>6}", tally.failed),
             format!("  stuck for over 250 ms     {:>6}", tally.stuck(now)),
-            "  incident      balancer reacts after   server answers again, once revived, after"
-                .to_owned(),
+            "  incident      balancer reacts after    once revived, answers after".to_owned(),
         ];
         lines.extend(self.incidents.iter().map(|incident| {
             format!(
-                "  {:<12}  {:>21}   {:>41}",
+                "  {:<12}  {:>21}    {:>27}",
                 incident.name,
                 shown(incident.noticed_after()),
                 shown(incident.back_after())
@@ -359,6 +296,7 @@ fn shown(time: Option<Duration>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::demo::picture::WIDTH;
     use lb_core::error::Cause;
 
     fn at(ms: u64) -> Instant {
@@ -380,8 +318,9 @@ mod tests {
     }
 
     fn request(story: &mut Story, id: u64, sent: u64, ended: u64, answer: Option<usize>) {
+        let reply = answer.map_or(Reply::Regret, Reply::Greeting);
         story.sent(id, at(sent));
-        story.ended(id, answer, at(ended));
+        story.ended(id, reply, at(ended));
     }
 
     /// The whole programme as it should go, with one request or two in each step.
@@ -399,7 +338,7 @@ mod tests {
         story.sent(4, at(10_001));
         story.noticed(&notice(2, State::Up, State::Stalled, 11_003));
         story.acted(Act::Thaw(2), at(15_000));
-        story.ended(4, Some(2), at(15_001));
+        story.ended(4, Reply::Greeting(2), at(15_001));
         request(&mut story, 5, 15_002, 15_003, Some(2));
         story.acted(Act::Kill(&[0, 1, 2]), at(18_000));
         for (server, ms) in [(0, 18_002), (1, 18_003), (2, 18_004)] {
@@ -428,16 +367,23 @@ mod tests {
                 "Summary of 24.0 seconds",
                 "  requests sent                 11",
                 "  answered by a server           8",
-                "  503, no server was there       3",
+                "  told: no server is there       3",
                 "  failed                         0",
                 "  stuck for over 250 ms          1",
-                "  incident      balancer reacts after   server answers again, once revived, after",
-                "  b killed                       4 ms                                      102 ms",
-                "  c frozen                    1003 ms                                        3 ms",
-                "  all killed                     4 ms                                      102 ms",
+                "  incident      balancer reacts after    once revived, answers after",
+                "  b killed                       4 ms                         102 ms",
+                "  c frozen                    1003 ms                           3 ms",
+                "  all killed                     4 ms                         102 ms",
                 "As wanted: no request failed that another server could have answered.",
             ]
         );
+    }
+
+    #[test]
+    fn every_line_of_the_summary_fits_the_terminal() {
+        let mut lines = good().summary(at(24_000));
+        lines.extend(Story::new(at(0)).summary(at(1_000)));
+        assert!(lines.iter().all(|line| line.len() < WIDTH), "{lines:?}");
     }
 
     #[test]
@@ -483,6 +429,15 @@ mod tests {
     }
 
     #[test]
+    fn no_answer_at_all_is_never_excused() {
+        let mut story = Story::new(at(0));
+        story.acted(Act::Kill(&[0, 1, 2]), at(1_000));
+        story.sent(1, at(1_100));
+        story.ended(1, Reply::Nothing, at(1_101));
+        assert_eq!((story.tally.failed, story.tally.excused), (1, 0));
+    }
+
+    #[test]
     fn the_first_answer_ends_the_excuse() {
         let mut story = Story::new(at(0));
         story.acted(Act::Kill(&[0, 1, 2]), at(1_000));
@@ -498,7 +453,7 @@ mod tests {
         story.acted(Act::Freeze(2), at(1_000));
         story.sent(1, at(1_001));
         story.acted(Act::Thaw(2), at(5_000));
-        story.ended(1, Some(2), at(5_001));
+        story.ended(1, Reply::Greeting(2), at(5_001));
         assert_eq!(story.incidents[0].back_after(), None);
         request(&mut story, 2, 5_002, 5_004, Some(2));
         assert_eq!(
@@ -536,9 +491,9 @@ mod tests {
         for server in 0..SERVERS {
             story.noticed(&notice(server, State::Suspect, State::Up, 20_600));
         }
-        let next = story.again(at(30_000));
-        assert_eq!((next.tally.sent, next.incidents.len()), (0, 0));
-        assert_eq!(next.states, [State::Up; SERVERS]);
-        assert_eq!(next.events.len(), EVENTS);
+        story.restart(at(30_000));
+        assert_eq!((story.tally.sent, story.incidents.len()), (0, 0));
+        assert_eq!(story.states, [State::Up; SERVERS]);
+        assert!(story.events.is_empty());
     }
 }

@@ -21,7 +21,7 @@ pub(super) enum Ending {
     Answered(usize),
     /// It failed although somebody could have answered.
     Failed,
-    /// It failed because nobody was there.
+    /// It was told so because nobody was there.
     Excused,
 }
 
@@ -37,7 +37,7 @@ pub(super) struct Tally {
     pub(super) answered: u64,
     /// Requests that failed although somebody could have answered.
     pub(super) failed: u64,
-    /// Requests that failed while nobody was there.
+    /// Requests that were told so while nobody was there.
     pub(super) excused: u64,
     stuck: u64,
 }
@@ -139,11 +139,15 @@ impl Tally {
                 }
             }
         }
-        // `full` is at most ten.
-        let rate = |count: u32| (count * SLOTS as u32).checked_div(full as u32).unwrap_or(0);
-        sum.sent = rate(sum.sent);
-        sum.answered = sum.answered.map(rate);
-        sum
+        let rate = |count: u32| {
+            let rate = (u64::from(count) * SLOTS).checked_div(full);
+            rate.and_then(|rate| u32::try_from(rate).ok()).unwrap_or(0)
+        };
+        Second {
+            sent: rate(sum.sent),
+            answered: sum.answered.map(rate),
+            ..sum
+        }
     }
 
     fn number(&self, now: Instant) -> u64 {
