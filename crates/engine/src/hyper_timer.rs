@@ -28,7 +28,7 @@ impl<C: Timer> HyperTimer<C> {
         }
     }
 
-    fn sleep(&self, deadline: StdInstant) -> C::Sleep {
+    fn ours(&self, deadline: StdInstant) -> C::Sleep {
         let ahead = deadline.saturating_duration_since(self.std_origin);
         self.timer.sleep_until(self.origin + ahead)
     }
@@ -41,7 +41,7 @@ impl<C: Timer> hyper::rt::Timer for HyperTimer<C> {
     }
 
     fn sleep_until(&self, deadline: StdInstant) -> Pin<Box<dyn Sleep>> {
-        Box::pin(Asleep::new(self.sleep(deadline)))
+        Box::pin(Asleep::new(self.ours(deadline)))
     }
 
     fn now(&self) -> StdInstant {
@@ -50,7 +50,7 @@ impl<C: Timer> hyper::rt::Timer for HyperTimer<C> {
 
     fn reset(&self, sleep: &mut Pin<Box<dyn Sleep>>, new_deadline: StdInstant) {
         match sleep.as_mut().downcast_mut_pin::<Asleep<C::Sleep>>() {
-            Some(asleep) => asleep.get_mut().reset(self.sleep(new_deadline)),
+            Some(asleep) => asleep.get_mut().reset(self.ours(new_deadline)),
             None => *sleep = hyper::rt::Timer::sleep_until(self, new_deadline),
         }
     }
@@ -83,3 +83,45 @@ impl<S: Future<Output = ()>> Future for Asleep<S> {
 }
 
 impl<S: Future<Output = ()> + Send + 'static> Sleep for Asleep<S> {}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use futures::FutureExt;
+    use hyper::rt::Timer as _;
+
+    use super::HyperTimer;
+    use crate::hand::HandTimer;
+
+    #[test]
+    fn hypers_time_is_ours_and_stands_still_with_it() {
+        let ours = HandTimer::default();
+        ours.advance(Duration::from_secs(100));
+        let hypers = HyperTimer::new(ours.clone());
+        let start = hypers.now();
+        assert_eq!(hypers.now(), start);
+        ours.advance(Duration::from_secs(7));
+        assert_eq!(hypers.now(), start + Duration::from_secs(7));
+    }
+
+    #[test]
+    fn a_sleep_ends_at_its_deadline_and_can_be_moved() {
+        let ours = HandTimer::default();
+        ours.advance(Duration::from_secs(100));
+        let hypers = HyperTimer::new(ours.clone());
+        let mut after = hypers.sleep(Duration::from_secs(2));
+        let mut until = hypers.sleep_until(hypers.now() + Duration::from_secs(2));
+        let mut moved = hypers.sleep_until(hypers.now() + Duration::from_secs(2));
+        hypers.reset(&mut moved, hypers.now() + Duration::from_secs(3));
+        ours.advance(Duration::from_millis(1999));
+        assert!(after.as_mut().now_or_never().is_none());
+        assert!(until.as_mut().now_or_never().is_none());
+        ours.advance(Duration::from_millis(1));
+        assert!(after.as_mut().now_or_never().is_some());
+        assert!(until.as_mut().now_or_never().is_some());
+        assert!(moved.as_mut().now_or_never().is_none());
+        ours.advance(Duration::from_secs(1));
+        assert!(moved.as_mut().now_or_never().is_some());
+    }
+}

@@ -14,9 +14,9 @@ use lb_core::transport::Transport;
 
 use crate::app::{self, App, Control, Ended, Setup};
 use crate::client::Client;
-use crate::files;
 use crate::logging::{Level, Log, SystemClock};
 use crate::rt::{Runtime, Signal, Threads as _};
+use crate::{failed, files};
 
 /// How long the last lines of the log may take to be written.
 const FLUSH: Duration = Duration::from_secs(2);
@@ -25,7 +25,7 @@ const FLUSH: Duration = Duration::from_secs(2);
 ///
 /// `probes` makes the transport that HTTP probes go through, from a client of the engine's that it may wrap or return
 /// as it is. Dropping the future leaves started threads behind: it is meant to be driven to its end.
-pub async fn run<R, P>(
+pub(crate) async fn run<R, P>(
     settings: Settings,
     runtime: &R,
     signals: impl Stream<Item = Signal> + Send + Unpin,
@@ -65,8 +65,7 @@ where
         }
         Err(error) => {
             // Without its thread the log can't say so.
-            eprintln!("error: cannot start a thread: {error}");
-            return ExitCode::FAILURE;
+            return failed("cannot start a thread", &error);
         }
     };
     log.stop();

@@ -38,6 +38,10 @@
 mod net;
 mod readiness;
 mod signal;
+#[cfg(feature = "surf")]
+mod surf_body;
+#[cfg(feature = "surf")]
+mod surf_transport;
 mod tasks;
 mod time;
 mod transport;
@@ -49,6 +53,8 @@ use lb_engine::rt::Runtime;
 
 pub use net::{AsyncStdListener, AsyncStdNet, AsyncStdStream};
 pub use signal::{Signals, signals};
+#[cfg(feature = "surf")]
+pub use surf_transport::SurfTransport;
 pub use tasks::AsyncStdTasks;
 pub use time::{AsyncStdSleep, AsyncStdTimer};
 pub use transport::{AsyncStdTransport, transport};

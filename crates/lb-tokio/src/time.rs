@@ -1,5 +1,8 @@
 //! tokio's clock and timer wheel.
 
+use std::future::{Ready, ready};
+
+use futures::future::Either;
 use lb_core::time::{Instant, Timer};
 use tokio::time::{Sleep, sleep_until};
 
@@ -25,17 +28,21 @@ impl Default for TokioTimer {
 }
 
 impl Timer for TokioTimer {
-    type Sleep = Sleep;
+    // tokio rounds a deadline up to its next tick of a millisecond, also one that has passed.
+    type Sleep = Either<Ready<()>, Sleep>;
 
     fn now(&self) -> Instant {
         Instant::from_origin(self.origin.elapsed())
     }
 
-    fn sleep_until(&self, deadline: Instant) -> Sleep {
-        match self.origin.checked_add(deadline.since_origin()) {
+    fn sleep_until(&self, deadline: Instant) -> Self::Sleep {
+        if deadline <= self.now() {
+            return Either::Left(ready(()));
+        }
+        Either::Right(match self.origin.checked_add(deadline.since_origin()) {
             Some(deadline) => sleep_until(deadline),
             // Past the end of the platform's clock: as good as never.
             None => tokio::time::sleep(std::time::Duration::MAX),
-        }
+        })
     }
 }

@@ -16,6 +16,8 @@ use lb_core::transport::{Attempt, Reuse, Transport};
 use lb_engine::rt::{Runtime, Spawn, Threads};
 use lb_tokio::{Tokio, TokioTimer};
 
+use socket2::{Domain, Socket, Type};
+
 /// Reads one request without a body; `false` at the end of the connection.
 fn read_head(stream: &mut TcpStream) -> bool {
     let mut head = Vec::new();
@@ -115,9 +117,11 @@ fn a_large_body_arrives_whole() {
 
 #[test]
 fn a_refused_connection_gives_the_request_back() {
-    let unused = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address: SocketAddr = unused.local_addr().unwrap();
-    drop(unused);
+    // Bound, so that nobody else gets the port, and not listening.
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+    socket.bind(&any.into()).unwrap();
+    let address = socket.local_addr().unwrap().as_socket().unwrap();
     let backend = Backend::new(Address::from(address));
     let runtime = Tokio::new();
     let timer = runtime.timer().clone();

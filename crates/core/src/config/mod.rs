@@ -17,9 +17,9 @@
 //! let mistakes = config::parse("lb.toml", text, &|_| None).unwrap_err();
 //! assert!(mistakes.to_string().starts_with(
 //! r#"error: pool.app.health.interval: found the number 2 without a unit
-//!  --> lb.toml:6:43
+//!  --> lb.toml:7:43
 //!   |
-//! 6 | health  = { path = "/healthz", interval = 2 }
+//! 7 | health  = { path = "/healthz", interval = 2 }
 //!   |                                           ^ expected a duration such as "2s"
 //!   = help: the units are ms, s, m and h
 //! "#));

@@ -127,8 +127,11 @@ impl<C: Timer> Answer<C> {
             let mut this = self.as_mut().project();
             if let Some(sleep) = this.sleep.as_mut().as_pin_mut()
                 && sleep.poll(cx).is_pending()
-                && this.waiting_since.is_some()
             {
+                // Deadlines only move away: one that was armed for an earlier wait fires too early, and then
+                // the question is asked again.
+                let timer = &*this.timer;
+                this.waiting_since.get_or_insert_with(|| timer.now());
                 return Poll::Pending;
             }
             let now = this.timer.now();

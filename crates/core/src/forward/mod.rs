@@ -1,7 +1,7 @@
 //! One request's story: from a head that arrived to the last byte of its answer.
 //!
-//! [`Forwarder::forward`] is the driver. It asks the rules beside it: [`headers`] what to send, [`deadline`] how long
-//! to wait, [`retry`] and [`budget`] whether to try another member. It opens nothing and knows no codec: the
+//! [`Forwarder::forward`] is the driver. It asks the rules beside it: `headers` what to send, `deadline` how long
+//! to wait, `retry` and `budget` whether to try another member. It opens nothing and knows no codec: the
 //! [`Transport`] carries, the [`Timer`] tells the time. `examples/own_client.rs` is the whole of it in use.
 
 mod attempt;
@@ -18,6 +18,8 @@ mod shared;
 mod tunnel;
 mod upload;
 
+#[cfg(test)]
+mod story_tests;
 #[cfg(test)]
 mod testing;
 

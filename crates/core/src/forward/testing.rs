@@ -25,6 +25,7 @@ pub(super) struct Clock(Arc<Mutex<Hands>>);
 struct Hands {
     now: Instant,
     sleepers: Vec<(Instant, Waker)>,
+    sleeps: usize,
 }
 
 impl Clock {
@@ -32,6 +33,7 @@ impl Clock {
         Self(Arc::new(Mutex::new(Hands {
             now: Instant::ORIGIN,
             sleepers: Vec::new(),
+            sleeps: 0,
         })))
     }
 
@@ -48,6 +50,11 @@ impl Clock {
         due.into_iter().for_each(|(_, waker)| waker.wake());
     }
 
+    /// How many sleeps were made.
+    pub(super) fn sleeps(&self) -> usize {
+        self.0.lock().unwrap().sleeps
+    }
+
     fn next(&self) -> Option<Instant> {
         let hands = self.0.lock().unwrap();
         hands.sleepers.iter().map(|(deadline, _)| *deadline).min()
@@ -62,6 +69,7 @@ impl Timer for Clock {
     }
 
     fn sleep_until(&self, deadline: Instant) -> Sleep {
+        self.0.lock().unwrap().sleeps += 1;
         Sleep(self.clone(), deadline)
     }
 }

@@ -4,17 +4,17 @@ use std::net::Ipv6Addr;
 
 use http::header::HOST;
 use http::uri::{PathAndQuery, Scheme};
-use http::{HeaderMap, HeaderValue, Method, Uri};
+use http::{HeaderMap, HeaderValue, Method, Uri, Version};
 
 /// Leaves exactly one valid `Host` in `headers`, or none where HTTP/1.0 sent none. The authority of an absolute-form
-/// target wins over the field (RFC 9112 §3.2.2).
+/// target wins over the field (RFC 9112 §3.2.2); from HTTP/2 on it may stand alone (RFC 9113 §8.3.1).
 ///
 /// # Errors
 /// The rule the request breaks.
 pub(super) fn settle(
     headers: &mut HeaderMap,
     uri: &Uri,
-    old_version: bool,
+    version: Version,
 ) -> Result<(), &'static str> {
     let mut fields = headers.get_all(HOST).iter();
     let field = fields.next();
@@ -25,13 +25,13 @@ pub(super) fn settle(
         return Err("Host is not valid");
     }
     let Some(authority) = uri.authority() else {
-        return if field.is_some() || old_version {
+        return if field.is_some() || version < Version::HTTP_11 {
             Ok(())
         } else {
             Err("Host is missing")
         };
     };
-    if field.is_none() && !old_version {
+    if field.is_none() && version == Version::HTTP_11 {
         return Err("Host is missing");
     }
     // RFC 9110 §4.2.4: userinfo in a target is an attempt to mislead.
@@ -119,11 +119,11 @@ mod tests {
     fn settled(
         target: &str,
         hosts: &[&str],
-        old_version: bool,
+        version: Version,
     ) -> Result<Vec<String>, &'static str> {
         let fields: Vec<(&str, &str)> = hosts.iter().map(|host| ("host", *host)).collect();
         let mut headers = map(&fields);
-        settle(&mut headers, &target.parse().unwrap(), old_version)?;
+        settle(&mut headers, &target.parse().unwrap(), version)?;
         Ok(lines(&headers))
     }
 
@@ -140,7 +140,7 @@ mod tests {
             "xn--a",
         ] {
             assert_eq!(
-                settled("/", &[good], false),
+                settled("/", &[good], Version::HTTP_11),
                 Ok(vec![format!("host: {good}")])
             );
         }
@@ -148,29 +148,36 @@ mod tests {
             "", ":80", "a b", "a/b", "u@a", "a:b", "a:65536", "a:1:2", "[::1", "[::1]x", "[a]",
             "a,b", "a?b", "a\\b", "a#b",
         ] {
-            assert!(settled("/", &[bad], false).is_err(), "{bad:?}");
-            assert!(settled("/", &[bad], true).is_err(), "{bad:?}");
+            assert!(settled("/", &[bad], Version::HTTP_11).is_err(), "{bad:?}");
+            assert!(settled("/", &[bad], Version::HTTP_10).is_err(), "{bad:?}");
         }
-        assert!(settled("/", &[], false).is_err());
-        assert!(settled("/", &["a", "a"], false).is_err());
-        assert!(settled("/", &["a", "b"], true).is_err());
+        assert!(settled("/", &[], Version::HTTP_11).is_err());
+        assert!(settled("/", &["a", "a"], Version::HTTP_11).is_err());
+        assert!(settled("/", &["a", "b"], Version::HTTP_10).is_err());
     }
 
     #[test]
     fn row_38_the_authority_of_the_target_rewrites_host() {
         assert_eq!(
-            settled("http://a.example:81/x", &["b"], false),
+            settled("http://a.example:81/x", &["b"], Version::HTTP_11),
             Ok(vec!["host: a.example:81".into()])
         );
-        assert_eq!(settled("http://a/", &[], true), Ok(vec!["host: a".into()]));
-        assert!(settled("http://u:p@a/", &["a"], false).is_err());
-        assert!(settled("http://u@a/", &["a"], false).is_err());
-        assert!(settled("http://a/", &[], false).is_err());
+        assert_eq!(
+            settled("http://a/", &[], Version::HTTP_10),
+            Ok(vec!["host: a".into()])
+        );
+        assert!(settled("http://u:p@a/", &["a"], Version::HTTP_11).is_err());
+        assert!(settled("http://u@a/", &["a"], Version::HTTP_11).is_err());
+        assert!(settled("http://a/", &[], Version::HTTP_11).is_err());
+        assert_eq!(
+            settled("http://a/", &[], Version::HTTP_2),
+            Ok(vec!["host: a".into()])
+        );
     }
 
     #[test]
     fn http_1_0_may_come_without_a_host() {
-        assert_eq!(settled("/", &[], true), Ok(vec![]));
+        assert_eq!(settled("/", &[], Version::HTTP_10), Ok(vec![]));
     }
 
     #[test]

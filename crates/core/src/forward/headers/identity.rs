@@ -1,5 +1,6 @@
 //! Who asks: `X-Forwarded-*` and the request id.
 
+use std::io::Write as _;
 use std::net::IpAddr;
 
 use http::header::HOST;
@@ -53,13 +54,13 @@ pub(super) fn state(headers: &mut HeaderMap, peer: IpAddr, secure: bool, trusted
 
 /// The addresses so far, and the peer's.
 fn appended(headers: &HeaderMap, peer: IpAddr) -> Option<HeaderValue> {
-    let peer = peer.to_string();
-    let mut path: Vec<u8> = Vec::new();
+    let mut path = Vec::with_capacity(48);
     for value in headers.get_all(FOR) {
         path.extend_from_slice(value.as_bytes());
         path.extend_from_slice(b", ");
     }
-    path.extend_from_slice(peer.as_bytes());
+    // Writing to memory does not fail.
+    let _ = write!(path, "{peer}");
     HeaderValue::try_from(path).ok()
 }
 

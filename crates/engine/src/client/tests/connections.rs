@@ -9,15 +9,12 @@ use std::time::Duration;
 use futures::executor::block_on;
 use futures::future::join;
 use http_body::Body as _;
-use lb_core::backend::Backend;
 use lb_core::body::Body;
 use lb_core::error::{Cause, Delivered, Phase};
 use lb_core::transport::{Reuse, Transport};
 
 use super::script::{Connection, End, Script, answers, ends};
 use super::{ClientSettings, OK, World, frames, get, post};
-use crate::client::Client;
-use crate::names::Names;
 
 #[test]
 fn a_connection_whose_answer_was_read_to_its_end_is_used_again() {
@@ -345,45 +342,6 @@ fn a_request_that_the_server_did_not_take_costs_the_connection() {
     let body = Body::from("x".repeat(1000));
     block_on(world.fetch(post(body))).into_body().unwrap();
     assert_eq!(world.client.idle_count(), 0);
-}
-
-#[test]
-fn a_host_name_goes_to_the_address_that_worked_last_then_in_order() {
-    let mut world = World::new([
-        Connection::Fails(io::ErrorKind::ConnectionRefused),
-        answers(&[]),
-        answers(&[]),
-    ]);
-    let [a, b]: [std::net::SocketAddr; 2] =
-        ["192.0.2.1:80", "192.0.2.2:80"].map(|text| text.parse().unwrap());
-    let address = lb_core::backend::Address {
-        host: "two.example".into(),
-        port: 80,
-    };
-    let names = std::sync::Arc::new(Names::new([&address]));
-    world.backend = Backend::new(address);
-    world.client = Client::new(
-        world.net.clone(),
-        world.timer.clone(),
-        names.clone(),
-        ClientSettings::default(),
-        lb_core::rng::Rng::new(1),
-    );
-    let check = |world: &World| block_on(world.client.check(&world.attempt(Reuse::Fresh)));
-
-    let error = check(&world).unwrap_err();
-    assert_eq!(
-        (error.phase, error.cause),
-        (Phase::Resolve, Cause::NameNotFound)
-    );
-
-    world.net.names.lock().unwrap().push_back(Ok(vec![a, b]));
-    let deadline = lb_core::time::Instant::NEVER;
-    let failed = block_on(names.resolve(&world.net, &world.timer, deadline));
-    assert!(failed.is_empty());
-    check(&world).unwrap();
-    check(&world).unwrap();
-    assert_eq!(*world.net.asked.lock().unwrap(), [a, b, b]);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod answers;
 mod connections;
+mod names;
 mod script;
 
 use std::future::poll_fn;
@@ -20,8 +21,9 @@ use lb_core::rng::Rng;
 use lb_core::time::Timer;
 use lb_core::transport::{Attempt, Reuse, Transport};
 
-use self::script::{Connection, HandTimer, ScriptNet};
+use self::script::{Connection, ScriptNet};
 use super::{Client, ClientSettings};
+use crate::hand::HandTimer;
 use crate::names::Names;
 
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";

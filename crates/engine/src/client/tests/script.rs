@@ -2,17 +2,15 @@
 //! other, with bytes written down before. All in one task, so nothing depends on scheduling.
 
 use std::collections::VecDeque;
-use std::future::{Future, pending};
+use std::future::pending;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
 
 use hyper::rt::{Read, ReadBufCursor, Write};
 use lb_core::config::settings::ListenAddress;
-use lb_core::time::{Instant, Timer};
 
 use crate::rt::{Listen, Net};
 
@@ -262,46 +260,4 @@ impl Net for ScriptNet {
     }
 
     fn reset(_: &ClientEnd) {}
-}
-
-/// A clock that a test moves.
-#[derive(Clone, Default)]
-pub(super) struct HandTimer(Arc<Mutex<(Duration, Vec<Waker>)>>);
-
-impl HandTimer {
-    pub(super) fn advance(&self, by: Duration) {
-        let wakers = {
-            let mut state = self.0.lock().unwrap();
-            state.0 += by;
-            std::mem::take(&mut state.1)
-        };
-        wakers.into_iter().for_each(Waker::wake);
-    }
-}
-
-pub(super) struct HandSleep(HandTimer, Instant);
-
-impl Future for HandSleep {
-    type Output = ();
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let mut state = self.0.0.lock().unwrap();
-        if Instant::from_origin(state.0) >= self.1 {
-            return Poll::Ready(());
-        }
-        state.1.push(cx.waker().clone());
-        Poll::Pending
-    }
-}
-
-impl Timer for HandTimer {
-    type Sleep = HandSleep;
-
-    fn now(&self) -> Instant {
-        Instant::from_origin(self.0.lock().unwrap().0)
-    }
-
-    fn sleep_until(&self, deadline: Instant) -> HandSleep {
-        HandSleep(self.clone(), deadline)
-    }
 }
