@@ -192,6 +192,7 @@ async fn answer<T: Transport, C: Timer>(
         watch: Some(link),
         // Without chunks nothing but a reset tells an HTTP/1.0 client that a body was cut.
         reset_when_cut: version == Version::HTTP_10,
+        held: None,
         timer: site.timer.clone(),
     })
 }
@@ -213,6 +214,8 @@ struct Answer<C: Timer> {
     body: Body,
     watch: Option<Arc<Link>>,
     reset_when_cut: bool,
+    /// A failure that waits until what came before it is on its way.
+    held: Option<BodyError>,
     timer: C,
 }
 
@@ -232,14 +235,22 @@ impl<C: Timer> HttpBody for Answer<C> {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if let Some(error) = self.held.take() {
+            return Poll::Ready(Some(Err(error)));
+        }
         let polled = Pin::new(&mut self.body).poll_frame(cx);
-        if let Poll::Ready(Some(Err(_))) = &polled
-            && self.reset_when_cut
+        let Poll::Ready(Some(Err(error))) = polled else {
+            return polled;
+        };
+        if self.reset_when_cut
             && let Some(link) = &self.watch
         {
             link.mark_broken();
         }
-        polled
+        // At a failure hyper drops what it has buffered, the head perhaps: let it write that first.
+        self.held = Some(error);
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     fn is_end_stream(&self) -> bool {

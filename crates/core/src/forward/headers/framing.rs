@@ -39,19 +39,12 @@ pub(super) fn declared_request(
     headers: &HeaderMap,
     old_version: bool,
 ) -> Result<Declared, &'static str> {
-    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
-    let Some(coding) = codings.next() else {
+    if !headers.contains_key(TRANSFER_ENCODING) {
         return declared_length(headers);
-    };
+    }
     // Stricter than RFC 9112 §6.1, which allows lists: whoever sends more than one coding wants two parsers to
     // disagree (CVE-2021-21299).
-    let alone = codings.next().is_none();
-    if !alone
-        || !coding
-            .as_bytes()
-            .trim_ascii()
-            .eq_ignore_ascii_case(b"chunked")
-    {
+    if !is_chunked_once(headers) {
         return Err("the only transfer coding understood is a single \"chunked\"");
     }
     if old_version {
@@ -65,11 +58,25 @@ pub(super) fn declared_request(
 /// # Errors
 /// The rule it breaks.
 pub(super) fn declared_response(headers: &HeaderMap) -> Result<Declared, &'static str> {
-    if headers.contains_key(TRANSFER_ENCODING) {
-        Ok(Declared::Chunked)
-    } else {
-        declared_length(headers)
+    if !headers.contains_key(TRANSFER_ENCODING) {
+        return declared_length(headers);
     }
+    // Any other coding is still on the body, and would be handed on unnamed.
+    if !is_chunked_once(headers) {
+        return Err("a transfer coding other than \"chunked\"");
+    }
+    Ok(Declared::Chunked)
+}
+
+fn is_chunked_once(headers: &HeaderMap) -> bool {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    let chunked = |coding: &HeaderValue| {
+        coding
+            .as_bytes()
+            .trim_ascii()
+            .eq_ignore_ascii_case(b"chunked")
+    };
+    codings.next().is_some_and(chunked) && codings.next().is_none()
 }
 
 /// RFC 9110 §8.6: digits only; a list of equal values is one value.
@@ -171,6 +178,16 @@ mod tests {
             ("transfer-encoding", "chunked"),
         ]);
         assert!(declared_request(&mixed, false).is_err());
+    }
+
+    #[test]
+    fn an_answer_with_another_transfer_coding_is_not_handed_on() {
+        let chunked = map(&[("transfer-encoding", "Chunked"), ("content-length", "3")]);
+        assert_eq!(declared_response(&chunked), Ok(Declared::Chunked));
+        for bad in ["", "identity", "gzip", "gzip, chunked", "chunked, chunked"] {
+            let headers = map(&[("transfer-encoding", bad)]);
+            assert!(declared_response(&headers).is_err(), "{bad}");
+        }
     }
 
     #[test]
