@@ -245,7 +245,7 @@ pub fn row_53_endless_interim_answers_end_the_attempt(binary: &Path) {
 
 /// A slow reader, small socket buffers, 3 MB and `Connection: close`: every byte arrives, a few hundred times.
 pub fn row_62_a_slow_reader_gets_every_byte(binary: &Path) {
-    const ROUNDS: usize = 300;
+    const ROUNDS: usize = 200;
     let body = Arc::new(pattern(3_000_000));
     let sent = body.clone();
     let backend = Backend::with_buffers(32 * 1024, move |talk| {
