@@ -60,12 +60,10 @@ pub fn the_error_log_tells_causes_and_is_silent_otherwise(binary: &Path) {
         exchange(to, "GET", with_id("/garbage", "garbage")).status(),
         502
     );
-    assert!(
-        Client::connect(to)
-            .send(with_id("/cut", "cut"))
-            .answer("GET")
-            .is_ok()
-    );
+    // Whether the head arrives is a race: what breaks off before it left is cut with it.
+    let _ = Client::connect(to)
+        .send(with_id("/cut", "cut"))
+        .answer("GET");
     backend.stop();
     // 502 if it went on a kept connection whose end nobody had noticed yet.
     let gone = exchange(to, "GET", with_id("/", "gone")).status();
