@@ -265,8 +265,10 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>, stop: &AtomicBool) {
         let shared = shared.clone();
         std::thread::spawn(move || {
             serve(&shared, &stream, connection);
-            // Closing the last handle closes the connection: by FIN, or by RST where a linger of zero was set.
-            shared.log.change(|log| log.open.remove(&connection));
+            // Closing the last handle closes the connection: by FIN, or by RST where a linger of zero was set. What
+            // is no longer counted as open is closed.
+            drop(stream);
+            shared.log.change(|log| drop(log.open.remove(&connection)));
         });
     }
 }

@@ -248,7 +248,8 @@ pub fn row_62_a_slow_reader_gets_every_byte(binary: &Path) {
     const ROUNDS: usize = 300;
     let body = Arc::new(pattern(3_000_000));
     let sent = body.clone();
-    let backend = Backend::with_buffers(32 * 1024, move |talk| {
+    // Below a few times the loopback's segment of 64 KiB, delayed acknowledgements would make this a test of patience.
+    let backend = Backend::with_buffers(256 * 1024, move |talk| {
         talk.body()?;
         talk.answer(200, &["Connection: close"], &*sent)?;
         Ok(Then::Close)
