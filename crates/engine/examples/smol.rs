@@ -5,6 +5,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixStream;
 use std::panic::AssertUnwindSafe;
+use std::process::ExitCode;
 use std::time::{Duration, Instant as StdInstant};
 
 use futures::{AsyncReadExt, FutureExt, Stream, future::Map, stream};
@@ -137,9 +138,13 @@ fn signals() -> io::Result<impl Stream<Item = Signal> + Send + Unpin> {
     Ok(Box::pin(bytes))
 }
 
-fn main() -> io::Result<()> {
-    let runtime = Smol(StdInstant::now());
-    let signals = signals()?;
-    let _ = (runtime, signals);
-    Ok(())
+fn main() -> ExitCode {
+    let smol = Smol(StdInstant::now());
+    lb_engine::main(
+        "smol",
+        &smol,
+        |program| Ok(run(program)),
+        signals,
+        |client| client,
+    )
 }

@@ -6,7 +6,7 @@
 pub mod app;
 pub mod cli;
 pub mod client;
-pub mod demo;
+mod demo;
 pub mod duplex;
 mod files;
 #[cfg(test)]
@@ -65,7 +65,8 @@ async fn execute<R: Runtime, P: Transport>(
 ) -> ExitCode {
     match command {
         cli::Command::Run(run) => run::run(run.settings, runtime, signals, probes).await,
-        cli::Command::Demo(_) | cli::Command::DemoBackend(_) => ExitCode::FAILURE,
+        cli::Command::Demo(options) => demo::run(runtime, options, signals).await,
+        cli::Command::DemoBackend(backend) => demo::backend(runtime, backend).await,
     }
 }
 

@@ -86,8 +86,8 @@ impl<S: Stream, C: Timer> HttpBody for ResponseBody<S, C> {
         }
         frame.map(|frame| match frame {
             Some(Ok(frame)) => {
-                // Whoever reads need not ask again after the last frame.
-                if this.incoming.is_end_stream() {
+                // Whoever reads need not ask again after the last frame, and nothing follows trailers.
+                if frame.is_trailers() || this.incoming.is_end_stream() {
                     this.finish(cx);
                 }
                 Some(Ok(frame))

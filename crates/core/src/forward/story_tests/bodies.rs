@@ -284,6 +284,18 @@ fn trailers_go_both_ways_without_the_forbidden_ones() {
 }
 
 #[test]
+fn trailers_are_the_end_whether_or_not_somebody_asks_for_more() {
+    let world = World::new();
+    let script = Script::new().data("ab").trailers(&[("x-sum", "1")]);
+    let mut reply = answered(&world, response(200, script.body()));
+    assert!(poll_body(reply.body_mut()).is_ready());
+    assert!(poll_body(reply.body_mut()).is_ready());
+    drop(reply);
+    assert_eq!(world.exchange().end, End::Complete);
+    assert_eq!(world.counters(1).answered, 1);
+}
+
+#[test]
 fn trailers_that_are_all_forbidden_are_not_handed_on_empty() {
     let world = World::new();
     let script = Script::new().data("ab").trailers(&[("host", "evil")]);
