@@ -17,7 +17,7 @@ use smol::{Async, LocalExecutor, net::TcpStream};
 
 /// Sockets, tasks and threads of smol, and a clock that starts at this instant.
 #[derive(Clone)]
-struct Smol(StdInstant);
+pub(crate) struct Smol(pub(crate) StdInstant);
 
 impl Runtime for Smol {
     type Timer = Self;
@@ -85,7 +85,7 @@ impl Net for Smol {
     }
 }
 
-struct Listener(smol::net::TcpListener);
+pub(crate) struct Listener(smol::net::TcpListener);
 
 impl Listen for Listener {
     type Stream = HyperStream<TcpStream>;
@@ -101,7 +101,7 @@ thread_local! {
     static EXECUTOR: &'static LocalExecutor<'static> = Box::leak(Box::default());
 }
 
-fn run<T>(future: impl Future<Output = T>) -> T {
+pub(crate) fn run<T>(future: impl Future<Output = T>) -> T {
     smol::block_on(EXECUTOR.with(|executor| executor.run(future)))
 }
 

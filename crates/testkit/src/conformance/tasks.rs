@@ -1,7 +1,5 @@
 //! The obligations of [`Spawn`](lb_engine::rt::Spawn) and [`Threads`](lb_engine::rt::Threads).
 
-use std::future::pending;
-
 use futures::channel::oneshot;
 use lb_engine::rt::{BoxFuture, Runtime, Spawn as _, Threads as _};
 
@@ -23,7 +21,6 @@ pub fn tasks<R: Runtime>(runtime: &R, block_on: &dyn Fn(BoxFuture<'static, ()>))
         a_spawned_task_runs_beside_its_parent,
         a_panic_ends_its_task_alone,
         a_thread_drives_its_future_and_what_that_spawns,
-        the_end_of_a_thread_drops_what_still_runs_on_it,
     ];
 }
 
@@ -68,19 +65,4 @@ async fn a_thread_drives_its_future_and_what_that_spawns<R: Runtime>(runtime: R)
     });
     started.expect("a thread starts");
     assert_eq!(answered.await.expect("the thread answers"), Ok(7));
-}
-
-async fn the_end_of_a_thread_drops_what_still_runs_on_it<R: Runtime>(runtime: R) {
-    let (held, dropped) = oneshot::channel::<()>();
-    let inside = runtime.clone();
-    let started = runtime.threads().start("conformance", move || {
-        Box::pin(async move {
-            inside.spawn().spawn(async move {
-                let _held = held;
-                pending::<()>().await;
-            });
-        })
-    });
-    started.expect("a thread starts");
-    assert!(dropped.await.is_err(), "tasks end with their thread");
 }
