@@ -65,7 +65,8 @@ async fn execute<R: Runtime, P: Transport>(
 ) -> ExitCode {
     match command {
         cli::Command::Run(run) => run::run(run.settings, runtime, signals, probes).await,
-        cli::Command::Demo(_) | cli::Command::DemoBackend(_) => ExitCode::FAILURE,
+        cli::Command::Demo(options) => demo::run(runtime, options, signals).await,
+        cli::Command::DemoBackend(options) => demo::backend(runtime, options).await,
     }
 }
 
