@@ -5,6 +5,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixStream;
 use std::panic::AssertUnwindSafe;
+use std::process::ExitCode;
 use std::time::{Duration, Instant as StdInstant};
 
 use futures::{AsyncReadExt, FutureExt, Stream, future::Map, stream};
@@ -27,15 +28,12 @@ impl Runtime for Smol {
     fn timer(&self) -> &Self {
         self
     }
-
     fn net(&self) -> &Self {
         self
     }
-
     fn spawn(&self) -> &Self {
         self
     }
-
     fn threads(&self) -> &Self {
         self
     }
@@ -47,7 +45,6 @@ impl Timer for Smol {
     fn now(&self) -> Instant {
         Instant::from_origin(self.0.elapsed())
     }
-
     fn sleep_until(&self, deadline: Instant) -> Self::Sleep {
         let deadline = self.0.checked_add(deadline.since_origin());
         deadline
@@ -141,9 +138,13 @@ fn signals() -> io::Result<impl Stream<Item = Signal> + Send + Unpin> {
     Ok(Box::pin(bytes))
 }
 
-fn main() -> io::Result<()> {
-    let runtime = Smol(StdInstant::now());
-    let signals = signals()?;
-    let _ = (runtime, signals);
-    Ok(())
+fn main() -> ExitCode {
+    let smol = Smol(StdInstant::now());
+    lb_engine::main(
+        "smol",
+        &smol,
+        |program| Ok(run(program)),
+        signals,
+        |client| client,
+    )
 }

@@ -6,7 +6,7 @@
 pub mod app;
 pub mod cli;
 pub mod client;
-pub mod demo;
+mod demo;
 pub mod duplex;
 mod files;
 #[cfg(test)]
@@ -66,7 +66,7 @@ async fn execute<R: Runtime, P: Transport>(
     match command {
         cli::Command::Run(run) => run::run(run.settings, runtime, signals, probes).await,
         cli::Command::Demo(options) => demo::run(runtime, options, signals).await,
-        cli::Command::DemoBackend(options) => demo::backend(runtime, options).await,
+        cli::Command::DemoBackend(backend) => demo::backend(runtime, backend).await,
     }
 }
 

@@ -3,7 +3,7 @@
 //! No request ever waits for a resolver: a control task asks, everybody else reads the last good answer. Literal
 //! addresses need no entry. Which server a request goes to is not decided here.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
@@ -30,7 +30,7 @@ const ADDRESSES_MAX: usize = 16;
 /// The addresses of every host name among some backends.
 #[derive(Debug, Default)]
 pub struct Names {
-    table: HashMap<Address, ArcSwap<Answer>>,
+    table: BTreeMap<Address, ArcSwap<Answer>>,
 }
 
 /// What a name stood for when it was last resolved.

@@ -139,16 +139,13 @@ fn core_response(mut response: surf::Response) -> Result<Response<Body>, Transpo
 
 /// Our error inside surf's.
 fn carried(error: Error) -> TransportError {
-    let other = |error: Error| {
-        TransportError::delivered(Phase::SendHead, Cause::Other).with_source(error.to_string())
-    };
+    let unknown = || TransportError::delivered(Phase::SendHead, Cause::Other);
     match error.downcast::<Carried>() {
-        Ok(carried) => carried
-            .0
+        Ok(Carried(slot)) => slot
             .into_inner()
             .unwrap_or_else(PoisonError::into_inner)
-            .unwrap_or_else(|| TransportError::delivered(Phase::SendHead, Cause::Other)),
-        Err(error) => other(error),
+            .unwrap_or_else(unknown),
+        Err(error) => unknown().with_source(error.to_string()),
     }
 }
 

@@ -40,3 +40,19 @@ fn its_client_is_a_transport() {
     };
     conformance::transport(&subject, &block_on(&runtime));
 }
+
+#[cfg(feature = "surf")]
+#[test]
+fn surf_is_a_transport_as_far_as_it_says() {
+    let runtime = AsyncStd::new();
+    let hole = FullBacklog::new().expect("an address that swallows connections");
+    let subject = Subject {
+        runtime: &runtime,
+        make: |runtime: &AsyncStd| {
+            let timer = lb_engine::rt::Runtime::timer(runtime).clone();
+            lb_async_std::SurfTransport::new(lb_async_std::transport(timer))
+        },
+        hole: hole.address(),
+    };
+    conformance::transport(&subject, &block_on(&runtime));
+}

@@ -158,3 +158,45 @@ fn a_panic_in_a_task_ends_that_task_alone() {
     let name = receiver.recv_timeout(Duration::from_secs(10)).unwrap();
     assert_eq!(name.as_deref(), Some("worker-7"));
 }
+
+#[test]
+fn no_wake_up_is_lost_with_many_requests_on_two_workers() {
+    const TASKS: usize = 8;
+    const ROUNDS: usize = 40;
+    let backend = backend(|_, mut stream| {
+        thread::spawn(move || {
+            while read_head(&mut stream) {
+                // In two steps, so that readers meet a drained socket in the middle.
+                let head = "HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n";
+                stream.write_all(head.as_bytes()).unwrap();
+                stream.write_all(&[b'x'; 50_000]).unwrap();
+                thread::yield_now();
+                stream.write_all(&[b'x'; 50_000]).unwrap();
+            }
+        });
+    });
+    let runtime = AsyncStd::new();
+    let (done, ended) = std::sync::mpsc::channel();
+    for worker in 0..2 {
+        let (runtime, backend, done) = (runtime.clone(), backend.clone(), done.clone());
+        let work = move || -> lb_engine::rt::BoxFuture<'static, ()> {
+            Box::pin(async move {
+                let timer = runtime.timer().clone();
+                let transport = lb_async_std::transport(timer.clone());
+                let tasks = (0..TASKS).map(|_| async {
+                    for _ in 0..ROUNDS {
+                        let response = transport.send(&attempt(&timer, &backend), get("/")).await;
+                        assert_eq!(text(response.unwrap().into_body()).await.len(), 100_000);
+                    }
+                });
+                futures::future::join_all(tasks).await;
+                done.send(()).unwrap();
+            })
+        };
+        let name = format!("worker-{worker}");
+        AsyncStd::new().threads().start(&name, work).unwrap();
+    }
+    for _ in 0..2 {
+        ended.recv_timeout(Duration::from_secs(60)).unwrap();
+    }
+}

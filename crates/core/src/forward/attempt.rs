@@ -11,7 +11,7 @@ use super::deadline::{Patience, Stage, Verdict, Waiting, judge};
 use super::upload::Progress;
 use crate::body::Body;
 use crate::error::{Cause, Delivered, Fault, Phase, Reason, TransportError};
-use crate::pool::Outcome;
+use crate::pool::{Lease, Outcome};
 use crate::time::{Instant, Timer};
 use crate::transport::{Attempt, Transport};
 
@@ -104,6 +104,7 @@ pub(super) async fn send<T: Transport, C: Timer>(
     transport: &T,
     timer: &C,
     attempt: &Attempt<'_>,
+    lease: &mut Lease,
     request: Request<Body>,
     upload: Option<&Arc<Progress>>,
     patience: &Patience,
@@ -112,10 +113,19 @@ pub(super) async fn send<T: Transport, C: Timer>(
     let began = timer.now();
     let mut sending = pin!(transport.send(attempt, request));
     let mut sleep = pin!(None::<C::Sleep>);
+    // Nobody can answer a request that is still going up, so that time is no silence of the member's.
+    let mut going_up = upload;
+    if going_up.is_some() {
+        lease.sending();
+    }
     poll_fn(|cx| {
         if let Poll::Ready(result) = sending.as_mut().poll(cx) {
             let upload = upload.and_then(|upload| upload.failure());
             return Poll::Ready(result.map_err(|error| Failure::transport(error, upload)));
+        }
+        if going_up.is_some_and(|upload| upload.stage().0 == Stage::Sent) {
+            going_up = None;
+            lease.sent(timer.now());
         }
         loop {
             if let Some(sleep) = sleep.as_mut().as_pin_mut()

@@ -108,7 +108,8 @@ impl<C: Timer> Answer<C> {
                 *owed = left;
             }
             this.ending.progress(bytes, now);
-            if *this.owed == Some(0) || this.inner.is_end_stream() {
+            // Nothing follows trailers, and nobody asks whether something does.
+            if frame.is_trailers() || *this.owed == Some(0) || this.inner.is_end_stream() {
                 self.as_mut().finish(now);
             }
             if let Some(trailers) = frame.trailers_mut() {

@@ -202,14 +202,17 @@ impl<T: Transport, C: Timer> Forwarder<T, C> {
         let mut retries = 0;
         loop {
             let now = self.timer.now();
-            let Some(lease) = self.shared.pool.pick(&mut tried, &self.rng, now) else {
+            let Some(mut lease) = self.shared.pool.pick(&mut tried, &self.rng, now) else {
                 return Err(last);
             };
             visit.record.attempt(&lease);
             if asked.hostless {
                 name_host(&mut request, &lease);
             }
-            let failure = match self.attempt(&lease, request, &errand, visit.total).await {
+            let failure = match self
+                .attempt(&mut lease, request, &errand, visit.total)
+                .await
+            {
                 Ok(response) => {
                     return Ok(Answered {
                         lease,
@@ -232,13 +235,14 @@ impl<T: Transport, C: Timer> Forwarder<T, C> {
 
     async fn attempt(
         &self,
-        lease: &Lease,
+        lease: &mut Lease,
         request: Request<Body>,
         errand: &Errand<C>,
         total: Instant,
     ) -> Result<Response<Body>, Failure> {
+        let member = Arc::clone(lease.member());
         let attempt = Attempt {
-            backend: lease.backend(),
+            backend: member.backend(),
             connect_deadline: total.min(self.timer.now() + self.rules.connect),
             reuse: Reuse::Allowed,
         };
@@ -246,6 +250,7 @@ impl<T: Transport, C: Timer> Forwarder<T, C> {
             &self.transport,
             &self.timer,
             &attempt,
+            lease,
             request,
             errand.progress(),
             &self.rules.patience,

@@ -58,7 +58,8 @@ impl<S: Stream, C: Timer> ResponseBody<S, C> {
         }
     }
 
-    /// Are there bytes that were announced and did not come?
+    /// Are there bytes that were announced and did not come? hyper says so by an error, but did not always
+    /// (its issue 4018), and this is the one thing that must not go wrong.
     fn is_short(&self) -> bool {
         self.incoming
             .size_hint()
@@ -85,8 +86,8 @@ impl<S: Stream, C: Timer> HttpBody for ResponseBody<S, C> {
         }
         frame.map(|frame| match frame {
             Some(Ok(frame)) => {
-                // Whoever reads need not ask again after the last frame.
-                if this.incoming.is_end_stream() {
+                // Whoever reads need not ask again after the last frame, and nothing follows trailers.
+                if frame.is_trailers() || this.incoming.is_end_stream() {
                     this.finish(cx);
                 }
                 Some(Ok(frame))

@@ -42,6 +42,7 @@ pub(super) fn prepare(request: &mut Request<Body>) {
         }
     } else if headers.contains_key(TRANSFER_ENCODING) {
         headers.remove(CONTENT_LENGTH);
+        headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     } else if let Some(exact) = exact {
         headers.insert(CONTENT_LENGTH, HeaderValue::from(exact));
     } else if !headers.contains_key(CONTENT_LENGTH) {

@@ -1,6 +1,6 @@
 //! Connections that wait for their next request.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
 use std::time::Duration;
@@ -22,7 +22,7 @@ pub(super) struct Idle<S: Stream, C> {
     patience: Duration,
 }
 
-type Stacks<S> = HashMap<Arc<Address>, Vec<Kept<S>>>;
+type Stacks<S> = BTreeMap<Arc<Address>, Vec<Kept<S>>>;
 
 struct Kept<S: Stream> {
     link: Box<Link<S>>,

@@ -230,7 +230,13 @@ impl<S: Read + Write + Unpin> Wire<S> {
         while self.buffer.len() < count {
             self.fill_or_cut().await?;
         }
-        Ok(self.buffer.drain(..count).collect())
+        Ok(self.take(count))
+    }
+
+    /// The first `count` bytes of what was read.
+    fn take(&mut self, count: usize) -> Vec<u8> {
+        let rest = self.buffer.split_off(count);
+        std::mem::replace(&mut self.buffer, rest)
     }
 
     async fn fill_or_cut(&mut self) -> io::Result<()> {
@@ -248,7 +254,7 @@ impl<S: Read + Write + Unpin> Wire<S> {
                 .windows(end.len())
                 .position(|window| window == end);
             if let Some(at) = found {
-                let mut taken: Vec<u8> = self.buffer.drain(..at + end.len()).collect();
+                let mut taken = self.take(at + end.len());
                 taken.truncate(at);
                 return Ok(taken);
             }
@@ -300,7 +306,7 @@ impl<S: Read + Write + Unpin> Wire<S> {
         let left = usize::try_from(progress.left).unwrap_or(usize::MAX);
         let count = self.buffer.len().min(left);
         progress.left -= count as u64;
-        Ok(Piece::Data(self.buffer.drain(..count).collect()))
+        Ok(Piece::Data(self.take(count)))
     }
 
     async fn chunk_size(&mut self, first: bool) -> io::Result<u64> {

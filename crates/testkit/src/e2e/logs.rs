@@ -106,8 +106,8 @@ pub fn what_clients_send_cannot_forge_a_line(binary: &Path) {
     let backend = Backend::saying("ok");
     let proxy = servers([&backend]).access("all").start(binary);
     let path = "/\"},{\"event\":\"forged\"}\u{e9}?\u{2028}";
-    exchange(proxy.address(), "GET", with_id(path, "quote\"{}\\n"));
-    let line = proxy.wait_for_event("request", |line| line["request_id"] == "quote\"{}\\n");
+    exchange(proxy.address(), "GET", with_id(path, "quote\"{},"));
+    let line = proxy.wait_for_event("request", |line| line["request_id"] == "quote\"{},");
     assert!(
         line["path"]
             .as_str()

@@ -45,7 +45,7 @@ pub fn path_and_query_go_through_byte_for_byte(binary: &Path) {
         "/a%2Fb/%2e%2e/../c//d;v=1?q=%20+&&=x&q=%zz",
         "/%",
         "/?a=b?c=d&http://x/",
-        "/{a}|\"b\"^`~!$&'()*+,;=:@",
+        "/{a}|\"b\"^~!$&'()*+,;=:@",
         "/caf\u{e9}/\u{65e5}\u{672c}?\u{fc}",
         "/a:80/@x",
     ] {

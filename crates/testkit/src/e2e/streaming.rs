@@ -269,12 +269,12 @@ pub fn a_client_that_goes_away_cancels_its_request(binary: &Path) {
         ("/within", true),
     ] {
         let mut client = Client::connect(proxy.address());
-        client.send(get_head(path));
         let count = backend.count();
+        client.send(get_head(path));
         if path == "/within" {
             client.head();
         } else {
-            backend.wait_for_count(count.max(1));
+            backend.wait_for_count(count + 1);
         }
         if reset {
             client.reset();

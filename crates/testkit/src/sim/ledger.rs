@@ -28,7 +28,7 @@ pub(super) fn content(id: u64, way: Way, from: u64, count: usize) -> Vec<u8> {
     let mut word = from / 8;
     let skip = usize::try_from(from % 8).unwrap_or(0);
     while bytes.len() < count + skip {
-        bytes.extend(mix(salt, word).to_le_bytes());
+        bytes.extend_from_slice(&mix(salt, word).to_le_bytes());
         word += 1;
     }
     bytes.drain(..skip);

@@ -8,7 +8,7 @@ use std::time::Duration;
 use http::{Method, Response, StatusCode};
 use http_body::Body as _;
 
-use super::super::testing::{Script, frames, poll_body, read, run};
+use super::super::testing::{Script, frames, poll_body, poll_once, read, run};
 use super::world::{Act, World, at, get, post, request, response};
 use crate::body::Body;
 use crate::error::BodyCause;
@@ -203,6 +203,20 @@ fn a_client_that_stalls_an_answered_upload_is_not_the_backends_fault() {
 }
 
 #[test]
+fn an_upload_counts_as_waiting_only_once_it_is_sent() {
+    let world = World::new();
+    let script = Script::new().data("ab").pending().data("cd");
+    world.script(1, Act::ReadThenHang(Duration::ZERO));
+    let mut forwarding = Box::pin(world.forwarding(post(script.body())));
+    assert!(poll_once(forwarding.as_mut()).is_pending());
+    assert_eq!((world.in_flight(), world.waiting()), (1, 0));
+    assert!(poll_once(forwarding.as_mut()).is_pending());
+    assert_eq!((world.in_flight(), world.waiting()), (1, 1));
+    drop(forwarding);
+    world.check_idle();
+}
+
+#[test]
 fn the_total_ends_a_body_that_never_stops() {
     let world = World::with(|settings| {
         settings.pool.limits.total = Some(Duration::from_secs(5));
@@ -267,6 +281,18 @@ fn trailers_go_both_ways_without_the_forbidden_ones() {
     };
     let down = frame.into_trailers().unwrap();
     assert_eq!((down.len(), &down["x-sum"]), (1, &"1".parse().unwrap()));
+}
+
+#[test]
+fn trailers_are_the_end_whether_or_not_somebody_asks_for_more() {
+    let world = World::new();
+    let script = Script::new().data("ab").trailers(&[("x-sum", "1")]);
+    let mut reply = answered(&world, response(200, script.body()));
+    assert!(poll_body(reply.body_mut()).is_ready());
+    assert!(poll_body(reply.body_mut()).is_ready());
+    drop(reply);
+    assert_eq!(world.exchange().end, End::Complete);
+    assert_eq!(world.counters(1).answered, 1);
 }
 
 #[test]

@@ -197,6 +197,15 @@ fn what_is_sent_announces_exactly_the_body_that_follows() {
         sent(post("four".into())),
         format!("{head}content-length: 4\r\n\r\nfour")
     );
+    let mut odd = post("four".into());
+    for value in ["gzip", "chunked"] {
+        let value = HeaderValue::from_static(value);
+        odd.headers_mut().append("transfer-encoding", value);
+    }
+    assert_eq!(
+        sent(odd),
+        format!("{head}transfer-encoding: chunked\r\n\r\n4\r\nfour\r\n0\r\n\r\n")
+    );
     let (feed, body) = frames();
     feed.unbounded_send(Ok("some".into())).unwrap();
     drop(feed);

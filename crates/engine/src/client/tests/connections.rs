@@ -332,6 +332,19 @@ fn an_answer_that_ends_before_the_request_does_costs_the_connection() {
 }
 
 #[test]
+fn a_request_that_ends_only_after_its_answer_costs_the_connection() {
+    let world = World::new([answers(&[OK]), answers(&[OK])]);
+    block_on(async {
+        let (feed, body) = frames();
+        feed.unbounded_send(Ok("part".into())).unwrap();
+        let response = world.send(post(body)).await.unwrap();
+        drop(feed);
+        super::read(response.into_body()).await.unwrap();
+    });
+    assert_eq!(world.client.idle_count(), 0);
+}
+
+#[test]
 fn a_request_that_the_server_did_not_take_costs_the_connection() {
     let half_taken = Connection::Opens(Script {
         answers: [OK.into()].into(),

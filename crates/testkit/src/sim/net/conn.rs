@@ -1,7 +1,7 @@
 //! A connection: two directions, each a queue of what travels and a buffer of what arrived.
 
 use std::collections::VecDeque;
-use std::io;
+use std::io::{self, Read as _};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
@@ -120,7 +120,8 @@ impl Conn {
         let there = me.arrived.len().min(room);
         if there > 0 {
             let count = self.some_of(network, there);
-            let bytes = me.arrived.drain(..count).collect();
+            let mut bytes = vec![0; count];
+            me.arrived.read_exact(&mut bytes)?;
             me.held -= count;
             // Room for the peer's next write.
             let writer = state.sides[1 - side].writer.take();
@@ -275,7 +276,7 @@ impl Conn {
             match segment {
                 _ if side.broken => {}
                 Segment::Data(_) if side.closed => refused = true,
-                Segment::Data(bytes) => side.arrived.extend(bytes),
+                Segment::Data(bytes) => side.arrived.extend(&bytes),
                 Segment::Fin => side.fin_arrived = true,
                 Segment::Reset => side.broken = true,
             }
