@@ -35,7 +35,7 @@ const LINE: u64 = 256;
 /// input ends.
 ///
 /// Dropping the future closes the listener; connections end with the executor.
-pub async fn backend<R: Runtime>(runtime: &R, options: DemoBackend) -> ExitCode {
+pub(crate) async fn backend<R: Runtime>(runtime: &R, options: DemoBackend) -> ExitCode {
     end_with_the_parent();
     match serve(runtime, &options).await {
         Ok(()) => ExitCode::SUCCESS,

@@ -42,7 +42,7 @@ use load::Load;
 use programme::{NAMES, SERVERS};
 use show::{End, Event, Show};
 
-pub use backend::backend;
+pub(crate) use backend::backend;
 
 /// Requests per second: 40 for each server, 60 when one is out.
 const LOAD: u32 = 120;
@@ -60,7 +60,7 @@ const STOP: Duration = Duration::from_secs(2);
 ///
 /// Exits with success when a signal stopped it, or when the programme went through once and nothing failed that should
 /// not. Dropping the future ends the servers; worker threads stay, as it is meant to be driven to its end by `main`.
-pub async fn run<R: Runtime>(
+pub(crate) async fn run<R: Runtime>(
     runtime: &R,
     options: Demo,
     signals: impl Stream<Item = Signal> + Send + Unpin,
