@@ -69,7 +69,7 @@ pub(crate) async fn run<R: Runtime>(
         Ok(End::Stopped | End::AsWanted) => ExitCode::SUCCESS,
         Ok(End::NotAsWanted) => ExitCode::FAILURE,
         Err(Failure(message)) => {
-            eprintln!("demo: {message}");
+            eprintln!("error: {message}");
             ExitCode::FAILURE
         }
     }

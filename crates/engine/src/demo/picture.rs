@@ -232,7 +232,7 @@ pub(super) fn status(view: &View<'_>) -> String {
         clients.slowest.as_millis()
     );
     if clients.excused > 0 {
-        let _ = write!(line, ", no server {}", clients.excused);
+        let _ = write!(line, ", 503: {}", clients.excused);
     }
     line
 }
@@ -381,7 +381,7 @@ mod tests {
         view.clients.excused = 300;
         assert_eq!(
             status(&view),
-            "a down, b down, c down, failed 0, waiting 2, slowest 3 ms, no server 300"
+            "a down, b down, c down, failed 0, waiting 2, slowest 3 ms, 503: 300"
         );
     }
 }

@@ -78,7 +78,7 @@ pub(super) const PROGRAMME: [Step; 7] = [
             "The hard case: nothing fails, everything waits. After a second of silence",
             "the balancer calls c stalled and sends the requests to a and b.",
         ],
-        look: "\"in flight\" of c. After a second it stops growing.",
+        look: "\"waiting\". After a second it stops growing.",
     },
     Step {
         act: Act::Thaw(2),

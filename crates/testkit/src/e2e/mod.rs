@@ -7,6 +7,7 @@
 //! No scenario knows the engine: what it asserts are bytes, log lines and exit codes. Each waits for conditions
 //! with a generous bound and not for a time that has to suffice, uses ports that the system chose, and ends.
 
+pub mod demo;
 pub mod logs;
 pub mod messages;
 pub mod rotation;
@@ -23,6 +24,10 @@ pub mod tunnel;
 macro_rules! e2e_suite {
     ($binary:expr) => {
         $crate::e2e_suite! { @ $binary,
+            demo {
+                the_demo_goes_once_through_its_programme
+                the_demo_leaves_no_server_behind_when_it_is_killed
+            }
             rotation {
                 requests_go_round_in_file_order_across_connections_and_workers
                 stopped_servers_leave_the_rotation_and_returning_ones_rejoin
@@ -148,6 +153,7 @@ mod tests {
     fn the_suite_runs_every_scenario() {
         let suite = include_str!("mod.rs");
         let groups = [
+            ("demo", include_str!("demo.rs")),
             ("logs", include_str!("logs.rs")),
             ("messages", include_str!("messages.rs")),
             ("rotation", include_str!("rotation.rs")),
