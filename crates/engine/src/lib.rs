@@ -1,7 +1,7 @@
 //! An HTTP/1.1 load balancer over any async runtime.
 //!
 //! `lb-core` decides; this crate speaks HTTP (over hyper), composes the proxy and owns its command line. A
-//! [`Runtime`](rt::Runtime) brings sockets, sleep, tasks and threads.
+//! [`Runtime`] brings sockets, sleep, tasks and threads.
 
 pub mod app;
 pub mod cli;

@@ -97,6 +97,15 @@ fn reason(error: &TransportError) -> Reason {
     }
 }
 
+/// What bounds the wait for a response head.
+pub(super) struct Limits<'a> {
+    /// How the request body stands; `None` without one.
+    pub(super) upload: Option<&'a Arc<Progress>>,
+    pub(super) patience: &'a Patience,
+    /// When the whole exchange must be over.
+    pub(super) total: Instant,
+}
+
 /// Sends `request` and waits for the response head, with one sleep at a time.
 ///
 /// Dropping the future cancels the attempt.
@@ -106,10 +115,13 @@ pub(super) async fn send<T: Transport, C: Timer>(
     attempt: &Attempt<'_>,
     lease: &mut Lease,
     request: Request<Body>,
-    upload: Option<&Arc<Progress>>,
-    patience: &Patience,
-    total: Instant,
+    limits: &Limits<'_>,
 ) -> Result<Response<Body>, Failure> {
+    let &Limits {
+        upload,
+        patience,
+        total,
+    } = limits;
     let began = timer.now();
     let mut sending = pin!(transport.send(attempt, request));
     let mut sleep = pin!(None::<C::Sleep>);

@@ -246,15 +246,18 @@ impl<T: Transport, C: Timer> Forwarder<T, C> {
             connect_deadline: total.min(self.timer.now() + self.rules.connect),
             reuse: Reuse::Allowed,
         };
+        let limits = attempt::Limits {
+            upload: errand.progress(),
+            patience: &self.rules.patience,
+            total,
+        };
         attempt::send(
             &self.transport,
             &self.timer,
             &attempt,
             lease,
             request,
-            errand.progress(),
-            &self.rules.patience,
-            total,
+            &limits,
         )
         .await
     }
