@@ -86,12 +86,20 @@ impl Readiness {
             if self.shared.state.load(Ordering::Acquire) == WATCHED {
                 return Poll::Pending;
             }
-            self.shared.state.store(WATCHED, Ordering::Release);
+            let before = self.shared.state.swap(WATCHED, Ordering::AcqRel);
             if let Poll::Ready(result) = watch(&mut Context::from_waker(&self.waker)) {
                 // Ready without a wake-up: an event that was reported before, or an error.
                 self.shared.state.store(READY, Ordering::Release);
                 if let Err(error) = result {
                     return Poll::Ready(Err(error));
+                }
+            } else if before == DRAINED {
+                // What came before the watch began is reported late: whoever asks once, and takes a kept connection
+                // for alive, must not miss an end that is there already.
+                match operation() {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    result => return Poll::Ready(result),
                 }
             }
         }
