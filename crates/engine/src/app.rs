@@ -338,6 +338,7 @@ impl<R: Runtime> Control<R> {
         }
         let timer = runtime.timer();
         let started = timer.now();
+        drain.advance(Phase::Announced);
         log.say(
             Level::Info,
             "stopping",
@@ -346,7 +347,6 @@ impl<R: Runtime> Control<R> {
                 ("grace_s", &limits.shutdown_grace.as_secs_f64()),
             ],
         );
-        drain.advance(Phase::Announced);
         if !limits.shutdown_delay.is_zero() {
             let delay = timer.sleep_until(started + limits.shutdown_delay);
             if let Either::Right(_) = select(pin!(delay), pin!(second(&mut signals))).await {

@@ -21,6 +21,9 @@ const REST: Duration = Duration::from_millis(20);
 /// A listener is empty when nothing came for so long: readiness may lag behind the queue.
 const QUIET: Duration = Duration::from_millis(20);
 
+/// And it is closed after so long, empty or not.
+const CLOSING: Duration = Duration::from_millis(250);
+
 /// The process-wide cap on client connections.
 #[derive(Debug)]
 pub(crate) struct Slots {
@@ -101,11 +104,17 @@ impl<C: Timer> Acceptor<C> {
                 Either::Right(_) => break,
             }
         }
+        // Clients that keep coming must not keep the door open: what is queued now is taken, not whatever follows.
+        let closing = self.timer.now() + CLOSING;
         while let Some(slot) = self.slots.take() {
-            match timeout(&self.timer, self.timer.now() + QUIET, listener.accept()).await {
+            let patience = closing.min(self.timer.now() + QUIET);
+            match timeout(&self.timer, patience, listener.accept()).await {
                 Ok(Ok((stream, peer))) => start(stream, peer, slot),
                 Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Ok(Err(_)) | Err(_) => break,
+            }
+            if self.timer.now() >= closing {
+                break;
             }
         }
     }

@@ -18,7 +18,7 @@ use http::{HeaderValue, Request, Response, StatusCode, Version};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
-use hyper::service::service_fn;
+use hyper::service::{Service, service_fn};
 use lb_core::body::Body;
 use lb_core::config::settings::Limits;
 use lb_core::error::BodyError;
@@ -28,6 +28,7 @@ use lb_core::transport::Transport;
 use lb_core::upgrade::{Duplex, UpgradeHandle};
 
 use super::drain::{Drain, Phase};
+use super::linger::linger;
 use super::request_body::RequestBody;
 use super::stream::ClientStream;
 use super::watch::{Guard, Stage, Verdict, Watched};
@@ -64,6 +65,7 @@ pub(crate) fn http1(limits: &Limits, date: bool) -> http1::Builder {
 pub(crate) struct Link {
     pub(crate) watched: Arc<Watched>,
     broken: AtomicBool,
+    unread: AtomicBool,
     tunnel: Mutex<Option<Tunnel>>,
     downstream: Downstream,
 }
@@ -76,6 +78,15 @@ impl Link {
 
     fn mark_broken(&self) {
         self.broken.store(true, Ordering::Relaxed);
+    }
+
+    /// A request body was given up before its end: the rest of it is in the way of the next request.
+    pub(super) fn mark_unread(&self) {
+        self.unread.store(true, Ordering::Relaxed);
+    }
+
+    fn is_unread(&self) -> bool {
+        self.unread.load(Ordering::Relaxed)
     }
 
     fn tunnel(&self) -> Option<Tunnel> {
@@ -100,6 +111,7 @@ pub(crate) async fn serve<N, T, C>(
     let link = Arc::new(Link {
         watched: guard.connection.clone(),
         broken: AtomicBool::new(false),
+        unread: AtomicBool::new(false),
         tunnel: Mutex::new(None),
         downstream: Downstream {
             peer,
@@ -111,30 +123,25 @@ pub(crate) async fn serve<N, T, C>(
         let (site, link) = (site.clone(), link.clone());
         async move { Ok::<_, Infallible>(answer(&site, link, request).await) }
     });
-    {
-        let mut connection = pin!(site.http.serve_connection(stream, service).with_upgrades());
-        let mut closing = false;
-        let ended = poll_fn(|cx| {
-            match link.watched.poll_verdict(cx) {
-                Verdict::Keep => {}
-                Verdict::Close if closing => {}
-                Verdict::Close => {
-                    closing = true;
-                    connection.as_mut().graceful_shutdown();
-                }
-                Verdict::Cut => {
-                    if link.watched.stage() == Stage::Busy {
-                        link.mark_broken();
-                    }
-                    return Poll::Ready(None);
-                }
-            }
-            connection.as_mut().poll(cx).map(Some)
-        })
-        .await;
-        if let Some(Err(error)) = ended {
-            report(&site.log, peer, &error);
+    let mut connection = site.http.serve_connection(stream, service).with_upgrades();
+    match drive(&mut connection, &link).await {
+        Ended::Cut => return,
+        Ended::Failed(error) if !error.is_parse() => return,
+        // hyper refuses a malformed head by itself, with a bare status; all that is left to us is to say so.
+        Ended::Failed(error) => {
+            site.log.say(
+                Level::Warn,
+                "malformed request",
+                &[("client", &peer), ("cause", &error)],
+            );
+            link.mark_unread();
         }
+        Ended::Well => {}
+    }
+    if let Some(parts) = connection.into_parts()
+        && link.is_unread()
+    {
+        linger(parts.io, &site.timer).await;
     }
     if let Some(tunnel) = link.tunnel() {
         link.watched.enter(Stage::Tunnel, site.timer.now());
@@ -148,15 +155,48 @@ pub(crate) async fn serve<N, T, C>(
     }
 }
 
-/// hyper refuses malformed heads by itself, with a bare status; all that is left to us is to say so.
-fn report(log: &Log, peer: SocketAddr, error: &hyper::Error) {
-    if error.is_parse() {
-        log.say(
-            Level::Warn,
-            "malformed request",
-            &[("client", &peer), ("cause", error)],
-        );
-    }
+/// How HTTP ended on a connection.
+enum Ended {
+    Well,
+    Failed(hyper::Error),
+    /// The watch cut it.
+    Cut,
+}
+
+/// Drives hyper's server until the connection ends or the watch has had enough of it.
+async fn drive<N, C, S>(
+    connection: &mut http1::UpgradeableConnection<ClientStream<N, C>, S>,
+    link: &Link,
+) -> Ended
+where
+    N: Net,
+    C: Timer,
+    S: Service<Request<Incoming>, Response = Response<Answer<C>>, Error = Infallible> + Unpin,
+{
+    let mut closing = false;
+    poll_fn(|cx| {
+        match link.watched.poll_verdict(cx) {
+            Verdict::Keep => {}
+            Verdict::Close if closing => {}
+            Verdict::Close => {
+                closing = true;
+                Pin::new(&mut *connection).graceful_shutdown();
+            }
+            Verdict::Cut => {
+                if link.watched.stage() == Stage::Busy {
+                    link.mark_broken();
+                }
+                return Poll::Ready(Ended::Cut);
+            }
+        }
+        Pin::new(&mut *connection)
+            .poll(cx)
+            .map(|ended| match ended {
+                Ok(()) => Ended::Well,
+                Err(error) => Ended::Failed(error),
+            })
+    })
+    .await
 }
 
 async fn answer<T: Transport, C: Timer>(
@@ -167,9 +207,12 @@ async fn answer<T: Transport, C: Timer>(
     link.watched.enter(Stage::Busy, site.timer.now());
     let version = request.version();
     let is_head = request.method() == http::Method::HEAD;
-    let forwarded = AssertUnwindSafe(site.forwarder.forward(received(request), &link.downstream))
-        .catch_unwind()
-        .await;
+    let forwarded = AssertUnwindSafe(
+        site.forwarder
+            .forward(received(request, &link), &link.downstream),
+    )
+    .catch_unwind()
+    .await;
     let mut response = match forwarded {
         Ok(forwarded) => {
             if forwarded.tunnel.is_some() {
@@ -180,9 +223,9 @@ async fn answer<T: Transport, C: Timer>(
         // The panic hook has printed where; the process and all other requests go on.
         Err(_panic) => internal_error(is_head),
     };
-    if response.status() != StatusCode::SWITCHING_PROTOCOLS
-        && site.drain.has_reached(Phase::Announced)
-    {
+    // Behind a body that nobody read there is no next request to find.
+    let closes = site.drain.has_reached(Phase::Announced) || link.is_unread();
+    if closes && response.status() != StatusCode::SWITCHING_PROTOCOLS {
         response
             .headers_mut()
             .insert(CONNECTION, HeaderValue::from_static("close"));
@@ -198,7 +241,7 @@ async fn answer<T: Transport, C: Timer>(
 }
 
 /// hyper's request as the core wants it.
-fn received(mut request: Request<Incoming>) -> Request<Body> {
+fn received(mut request: Request<Incoming>, link: &Arc<Link>) -> Request<Body> {
     if request.headers().contains_key(UPGRADE) {
         let upgrade = hyper::upgrade::on(&mut request);
         let handle = UpgradeHandle::new(async move {
@@ -206,7 +249,7 @@ fn received(mut request: Request<Incoming>) -> Request<Body> {
         });
         request.extensions_mut().insert(handle);
     }
-    request.map(|incoming| Body::stream(RequestBody(incoming)))
+    request.map(|incoming| Body::stream(RequestBody::new(incoming, link.clone())))
 }
 
 /// An answer's body on its way to the client. Its end is the end of the exchange for the watch.

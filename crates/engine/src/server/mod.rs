@@ -3,6 +3,7 @@
 pub(crate) mod accept;
 pub(crate) mod connection;
 pub(crate) mod drain;
+mod linger;
 mod request_body;
 pub(crate) mod stream;
 pub(crate) mod watch;

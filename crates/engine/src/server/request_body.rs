@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -10,9 +11,35 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use lb_core::error::{BodyCause, BodyError};
 
+use super::connection::Link;
+
 /// hyper's body. Its first poll is what makes hyper send `100 Continue`, so nobody polls it before there is a
 /// backend to take it.
-pub(super) struct RequestBody(pub(super) Incoming);
+pub(super) struct RequestBody {
+    incoming: Incoming,
+    link: Arc<Link>,
+    ended: bool,
+}
+
+impl RequestBody {
+    /// `link` is told when the body is dropped before its end.
+    pub(super) fn new(incoming: Incoming, link: Arc<Link>) -> Self {
+        let ended = incoming.is_end_stream();
+        Self {
+            incoming,
+            link,
+            ended,
+        }
+    }
+}
+
+impl Drop for RequestBody {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.link.mark_unread();
+        }
+    }
+}
 
 impl HttpBody for RequestBody {
     type Data = Bytes;
@@ -22,7 +49,15 @@ impl HttpBody for RequestBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        Pin::new(&mut self.0).poll_frame(cx).map_err(|error| {
+        let polled = Pin::new(&mut self.incoming).poll_frame(cx);
+        match &polled {
+            Poll::Ready(None) => self.ended = true,
+            Poll::Ready(Some(Ok(frame))) => {
+                self.ended = frame.is_trailers() || self.incoming.is_end_stream()
+            }
+            Poll::Ready(Some(Err(_))) | Poll::Pending => {}
+        }
+        polled.map_err(|error| {
             // Broken framing comes as invalid data; everything else is a client that is no longer there.
             let cause = if invalid_data(&error) {
                 BodyCause::Invalid
@@ -34,11 +69,11 @@ impl HttpBody for RequestBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.0.is_end_stream()
+        self.incoming.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.0.size_hint()
+        self.incoming.size_hint()
     }
 }
 

@@ -73,6 +73,7 @@ macro_rules! e2e_suite {
                 a_cut_request_never_looks_complete
                 timeouts_answer_with_who_was_silent
                 a_body_above_the_limit_gets_413
+                an_answer_that_did_not_wait_for_the_body_arrives_whole
             }
             tunnel {
                 a_websocket_is_a_tunnel_both_ways

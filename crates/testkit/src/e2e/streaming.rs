@@ -472,3 +472,25 @@ pub fn a_body_above_the_limit_gets_413(binary: &Path) {
         assert_eq!(whole, arrived.head.target() == "/within");
     }
 }
+
+/// A local answer does not wait for the rest of a body. It arrives whole all the same, also at a client that sends first
+/// and reads later, and the connection says that it ends.
+pub fn an_answer_that_did_not_wait_for_the_body_arrives_whole(binary: &Path) {
+    let backend = Backend::saying("ok");
+    let proxy = servers([&backend])
+        .limits("body-bytes = \"1KiB\"")
+        .start(binary);
+    for _ in 0..20 {
+        let mut client = Client::connect(proxy.address());
+        client.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3000000\r\n\r\n");
+        for _ in 0..30 {
+            client.send([b'x'; 100_000]);
+        }
+        let answer = client.response("POST");
+        assert_eq!(answer.status(), 413);
+        assert_eq!(answer.head.all("connection"), ["close"]);
+        client.finish();
+        assert_eq!(client.rest(), (Vec::new(), Cut::Fin));
+    }
+    assert_eq!(backend.count(), 0);
+}
