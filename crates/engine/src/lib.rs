@@ -11,7 +11,6 @@ pub mod duplex;
 mod files;
 #[cfg(test)]
 mod hand;
-pub mod hyper_timer;
 pub mod io;
 pub mod logging;
 pub mod names;

@@ -125,7 +125,7 @@ fn all_down_is_answered_at_once_and_the_first_to_return_serves() {
     for seed in seeds(10) {
         sim(seed, |world| async move {
             let proxy = three(&world).await;
-            world.load(proxy.address(), Load::closed(5, secs(8)));
+            world.load(proxy.address(), mixed(5, secs(8)));
             world.run_until(secs(2)).await;
             for name in ["b1", "b2", "b3"] {
                 world.crash(name);
