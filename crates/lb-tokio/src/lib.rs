@@ -124,3 +124,8 @@ fn executor() -> io::Result<tokio::runtime::Runtime> {
         .enable_time()
         .build()
 }
+
+/// The README's example is compiled, too.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
