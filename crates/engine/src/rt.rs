@@ -7,6 +7,8 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::{Arc, LazyLock};
+use std::task::{Wake, Waker};
 
 use lb_core::config::settings::ListenAddress;
 use lb_core::time::Timer;
@@ -40,6 +42,7 @@ pub trait Runtime: Clone + Send + Sync + 'static {
 /// An implementation
 /// * MUST make a stream usable on the executor that called [`connect`](Net::connect) or
 ///   [`accept`](Listen::accept), and need not make it usable on another;
+/// * SHOULD try the socket in every poll by the waker [`glance`], also where a stream leaves out tries that look vain;
 /// * MUST send FIN when a stream is shut down or dropped, RST when it is dropped after [`reset`](Net::reset);
 /// * MUST switch Nagle's algorithm off (`TCP_NODELAY`).
 pub trait Net: Clone + Send + Sync + 'static {
@@ -101,6 +104,21 @@ pub trait Threads: Clone + Send + Sync + 'static {
         name: &str,
         make: impl FnOnce() -> BoxFuture<'static, ()> + Send + 'static,
     ) -> io::Result<()>;
+}
+
+/// The waker of one who wants to know how a stream is now, and does not wait: waking it does nothing.
+///
+/// Before a kept connection is used again it is polled with this. It is one value for ever, which
+/// [`will_wake`](Waker::will_wake) recognises; of [`Waker::noop`] there may be several.
+pub fn glance() -> &'static Waker {
+    static GLANCE: LazyLock<Waker> = LazyLock::new(|| Arc::new(Nobody).into());
+    &GLANCE
+}
+
+struct Nobody;
+
+impl Wake for Nobody {
+    fn wake(self: Arc<Self>) {}
 }
 
 /// What the outside asks of the process.

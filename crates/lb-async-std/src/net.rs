@@ -12,7 +12,7 @@ use hyper::rt::{Read, ReadBufCursor, Write};
 use lb_core::config::settings::ListenAddress;
 use lb_engine::rt::{Listen, Net};
 
-use crate::readiness::Readiness;
+use crate::readiness::{Readiness, Tried};
 
 /// TCP over async-io.
 #[derive(Clone, Copy, Debug, Default)]
@@ -35,7 +35,7 @@ impl AsyncStdStream {
         Self {
             socket,
             reading,
-            writing: Readiness::ready(),
+            writing: Readiness::untried(),
         }
     }
 }
@@ -81,7 +81,7 @@ impl Listen for AsyncStdListener {
         // TCP_NODELAY is inherited from the listening socket.
         let (socket, peer) = self.0.accept().await?;
         // Who connects has something to say: mostly it is here already.
-        Ok((AsyncStdStream::new(socket, Readiness::ready()), peer))
+        Ok((AsyncStdStream::new(socket, Readiness::untried()), peer))
     }
 }
 
@@ -91,19 +91,21 @@ impl Read for AsyncStdStream {
         cx: &mut Context<'_>,
         mut buf: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        let socket = &this.socket;
-        this.reading.poll(
+        let Self {
+            socket, reading, ..
+        } = self.get_mut();
+        reading.poll(
             cx,
             |cx| socket.poll_readable(cx),
             || {
-                let room = buf.remaining();
+                let room = buf.remaining().min(lb_engine::io::FILL_MAX);
                 let count = lb_engine::io::fill(&mut buf, |bytes| socket.get_ref().read(bytes))?;
                 // Zero is the end of the stream, and stays it.
-                if 0 < count && count < room.min(lb_engine::io::FILL_MAX) {
-                    this.reading.drain();
-                }
-                Ok(())
+                Ok(if 0 < count && count < room {
+                    Tried::Short(())
+                } else {
+                    Tried::Done(())
+                })
             },
         )
     }
@@ -115,11 +117,13 @@ impl Write for AsyncStdStream {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let socket = &self.socket;
-        self.writing.poll(
+        let Self {
+            socket, writing, ..
+        } = self.get_mut();
+        writing.poll(
             cx,
             |cx| socket.poll_writable(cx),
-            || socket.get_ref().write(buf),
+            || socket.get_ref().write(buf).map(Tried::Done),
         )
     }
 
@@ -128,11 +132,13 @@ impl Write for AsyncStdStream {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let socket = &self.socket;
-        self.writing.poll(
+        let Self {
+            socket, writing, ..
+        } = self.get_mut();
+        writing.poll(
             cx,
             |cx| socket.poll_writable(cx),
-            || socket.get_ref().write_vectored(bufs),
+            || socket.get_ref().write_vectored(bufs).map(Tried::Done),
         )
     }
 

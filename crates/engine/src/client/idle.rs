@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Waker};
+use std::task::Context;
 use std::time::Duration;
 
 use lb_core::backend::Address;
 use lb_core::time::{Instant, Timer};
 
 use super::link::{Link, Stream};
+use crate::rt::glance;
 
 /// The idle connections of one client: per server a stack, the one used last on top.
 ///
@@ -80,7 +81,7 @@ impl<S: Stream, C: Timer> Idle<S, C> {
             return false;
         }
         // Whoever sends on it drives it with a waker of its own; nobody is to be woken for an idle one.
-        kept.link.drive(&mut Context::from_waker(Waker::noop()));
+        kept.link.drive(&mut Context::from_waker(glance()));
         kept.link.is_idle()
     }
 
