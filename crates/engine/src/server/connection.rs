@@ -183,7 +183,8 @@ where
                 Pin::new(&mut *connection).graceful_shutdown();
             }
             Verdict::Cut => {
-                if link.watched.stage() == Stage::Busy {
+                // An answer that is over for its backend may still wait here for its client.
+                if link.watched.stage() == Stage::Busy || link.watched.is_blocked() {
                     link.mark_broken();
                 }
                 return Poll::Ready(Ended::Cut);
