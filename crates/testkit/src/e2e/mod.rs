@@ -95,6 +95,7 @@ macro_rules! e2e_suite {
                 idle_connections_do_not_delay_the_end
                 clients_that_keep_coming_do_not_keep_the_door_open
                 a_second_term_ends_at_once
+                a_second_term_cuts_visibly
                 the_end_of_the_grace_cuts_what_still_runs
                 the_shutdown_delay_keeps_accepting
                 a_port_in_use_ends_with_1_and_a_message
