@@ -10,7 +10,7 @@ use crate::backend::{Backend, Then};
 use crate::client::{Client, get, get_head};
 use crate::process::{Finished, run, run_with_file};
 use crate::wait::{Gate, PATIENCE, eventually};
-use crate::wire::Cut;
+use crate::wire::{Cut, pattern};
 
 /// A backend that holds `/held` until the gate opens, and the gate.
 fn holding() -> (Backend, Arc<Gate>) {
@@ -74,6 +74,35 @@ pub fn nothing_that_was_sent_before_term_is_lost(binary: &Path) {
         }
         assert_eq!(proxy.wait(PATIENCE).code(), Some(0));
     }
+}
+
+/// A client that has sent further requests behind its last one gets the whole last answer: closing over what is unread
+/// would reset the connection, and with it what has not arrived yet.
+pub fn requests_behind_the_last_one_do_not_cost_its_answer(binary: &Path) {
+    let gate = Arc::new(Gate::new());
+    let held = gate.clone();
+    let body = pattern(1 << 20);
+    let whole = body.clone();
+    let backend = Backend::start(move |talk| {
+        held.pass();
+        talk.answer(200, &[], &whole)
+    });
+    let mut proxy = before(binary, &backend);
+    let mut client = Client::with_buffers(proxy.address(), 8 * 1024);
+    client.send(get_head("/last"));
+    backend.wait_for_count(1);
+    client.write_patience(Duration::from_secs(1));
+    client.send(get_head("/more").repeat(2000));
+    proxy.terminate();
+    proxy.wait_for_event("stopping", |_| true);
+    gate.open();
+    let answer = client.response("GET");
+    assert!(answer.body.bytes == body, "{:?}", answer.head);
+    assert!(answer.head.lists("connection", "close"), "{answer:?}");
+    assert_eq!(client.rest(), (Vec::new(), Cut::Fin));
+    drop(client);
+    assert_eq!(proxy.wait(PATIENCE).code(), Some(0));
+    assert_eq!(backend.count(), 1);
 }
 
 /// Idle connections do not hold the process until the grace is over, and nobody is let in any more.
