@@ -2,6 +2,7 @@
 //!
 //! Nothing here starts a thread or reads a clock by itself; a simulator drives the same parts in one task.
 
+use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -18,7 +19,7 @@ use lb_core::forward::{Forwarder, Shared};
 use lb_core::health::monitor;
 use lb_core::pool::SharedPool;
 use lb_core::rng::Rng;
-use lb_core::time::{Timer as _, timeout};
+use lb_core::time::{Timer, timeout};
 use lb_core::transport::Transport;
 
 use crate::client::{Client, ClientSettings};
@@ -32,6 +33,9 @@ use crate::server::watch::{Patience, Watch};
 
 /// How long cut connections may take to go.
 const CUT: Duration = Duration::from_secs(1);
+
+/// How long workers have to cut what runs when the end must come at once.
+const AT_ONCE: Duration = Duration::from_millis(500);
 
 /// How long the first look-up of host names may hold up the start.
 const FIRST_RESOLUTION: Duration = Duration::from_secs(2);
@@ -350,7 +354,7 @@ impl<R: Runtime> Control<R> {
         if !limits.shutdown_delay.is_zero() {
             let delay = timer.sleep_until(started + limits.shutdown_delay);
             if let Either::Right(_) = select(pin!(delay), pin!(second(&mut signals))).await {
-                return Ended::AtOnce;
+                return at_once(timer, &drain, workers).await;
             }
         }
         drain.advance(Phase::Draining);
@@ -358,15 +362,19 @@ impl<R: Runtime> Control<R> {
         let drained = {
             let drained = pin!(timeout(timer, deadline, workers.as_mut()));
             match select(pin!(second(&mut signals)), drained).await {
-                Either::Left(_) => return Ended::AtOnce,
-                Either::Right((drained, _)) => drained,
+                Either::Left(_) => None,
+                Either::Right((drained, _)) => Some(drained),
             }
         };
         let result = match drained {
-            Ok(result) => result,
-            Err(_) => {
+            None => return at_once(timer, &drain, workers).await,
+            Some(Ok(result)) => result,
+            Some(Err(_)) => {
                 drain.advance(Phase::Cut);
-                workers.await
+                match select(pin!(second(&mut signals)), workers).await {
+                    Either::Left(_) => return Ended::AtOnce,
+                    Either::Right((result, _)) => result,
+                }
             }
         };
         match result {
@@ -401,6 +409,17 @@ fn client<R: Runtime>(
         client,
         rng.split(),
     )
+}
+
+/// Lets the workers cut what runs, so that no answer that breaks off looks complete; waits for none that does not.
+async fn at_once(
+    timer: &impl Timer,
+    drain: &Drain,
+    workers: impl Future<Output = io::Result<usize>> + Unpin,
+) -> Ended {
+    drain.advance(Phase::Cut);
+    let _ = timeout(timer, timer.now() + AT_ONCE, workers).await;
+    Ended::AtOnce
 }
 
 /// Completes at the next request to stop; later reloads do not count.

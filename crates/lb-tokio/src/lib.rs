@@ -66,7 +66,11 @@ impl Tokio {
     /// # Errors
     /// The system has no event queue left for us.
     pub fn block_on<F: Future>(&self, future: F) -> io::Result<F::Output> {
-        Ok(executor()?.block_on(future))
+        let executor = executor()?;
+        let output = executor.block_on(future);
+        // Dropping it would wait for the resolver's threads, and a resolver may hang for long.
+        executor.shutdown_background();
+        Ok(output)
     }
 }
 

@@ -60,8 +60,8 @@ fn an_exchange_is_one_line_without_its_query() {
     );
     assert_eq!(
         json,
-        "{\"time\":\"2024-02-29T12:34:56.007Z\",\"request_id\":\"4f2a\",\"client\":\"192.0.2.7:50000\",\
-         \"method\":\"GET\",\"path\":\"/a/b\",\"status\":200,\"bytes\":345,\"duration\":0.001234,\"pool\":\"app\",\
+        "{\"time\":\"2024-02-29T12:34:56.007Z\",\"event\":\"request\",\"request_id\":\"4f2a\",\
+         \"client\":\"192.0.2.7:50000\",\"method\":\"GET\",\"path\":\"/a/b\",\"status\":200,\"bytes\":345,\"duration\":0.001234,\"pool\":\"app\",\
          \"member\":\"127.0.0.1:9001\",\"attempts\":1,\"cause\":null}\n"
     );
 }
@@ -203,7 +203,7 @@ fn nothing_a_stranger_sent_breaks_a_line_or_reaches_the_terminal() {
         .collect();
     assert_eq!(lines[0]["request_id"], "\"\\xff\\x09\\\\");
     assert_eq!(lines[0]["member"], "s\\x1b[2J\\x0a{\"time\":1}");
-    assert_eq!(lines[1]["message"], "bad head\\x0d\\x0aHTTP/1.1 200");
+    assert_eq!(lines[1]["event"], "bad head\\x0d\\x0aHTTP/1.1 200");
     assert!(text.contains(r"error=\x7f\x1b]0;x\x07"), "{text}");
 }
 

@@ -1,11 +1,12 @@
 //! The acceptor: takes connections from one listener while there is room, and leaves none behind when it stops.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use futures::future::{Either, select};
@@ -24,6 +25,10 @@ const QUIET: Duration = Duration::from_millis(20);
 /// And it is closed after so long, empty or not.
 const CLOSING: Duration = Duration::from_millis(250);
 
+/// Connections accepted before the connections of the same worker have their turn: a flood must not keep it from those
+/// that it has.
+const IN_A_ROW: u32 = 32;
+
 /// The process-wide cap on client connections.
 #[derive(Debug)]
 pub(crate) struct Slots {
@@ -39,12 +44,17 @@ impl Slots {
         })
     }
 
-    fn take(self: &Arc<Self>) -> Option<Slot> {
-        let room = |open| (open < self.cap).then_some(open + 1);
-        self.open
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, room)
-            .ok()?;
-        Some(Slot(self.clone()))
+    /// Is there room for another connection? Nothing is taken yet: an acceptor that waits for a client must not keep
+    /// the last place from the acceptor that has one.
+    fn have_room(&self) -> bool {
+        self.open.load(Ordering::Relaxed) < self.cap
+    }
+
+    /// Counts an accepted connection. Acceptors that saw the same last place all get one, so that there may be as many
+    /// connections above the cap as there are other acceptors.
+    fn take(self: &Arc<Self>) -> Slot {
+        self.open.fetch_add(1, Ordering::Relaxed);
+        Slot(self.clone())
     }
 }
 
@@ -76,23 +86,28 @@ impl<C: Timer> Acceptor<C> {
     ) {
         let mut draining = pin!(self.drain.reached(Phase::Draining));
         let mut troubled = false;
+        let mut in_a_row = 0;
         loop {
-            let Some(slot) = self.slots.take() else {
+            if !self.slots.have_room() {
                 match self.rest(&mut draining).await {
                     Rest::Over => continue,
                     Rest::Draining => break,
                 }
-            };
+            }
             match select(pin!(listener.accept()), &mut draining).await {
                 Either::Left((Ok((stream, peer)), _)) => {
                     troubled = false;
-                    start(stream, peer, slot);
+                    start(stream, peer, self.slots.take());
+                    in_a_row += 1;
+                    if in_a_row == IN_A_ROW {
+                        in_a_row = 0;
+                        let_others_run().await;
+                    }
                 }
                 // The client went away while it was queued: nothing to do, nothing to wait for.
                 Either::Left((Err(error), _))
                     if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Either::Left((Err(error), _)) => {
-                    drop(slot);
                     if !std::mem::replace(&mut troubled, true) {
                         self.log
                             .say(Level::Error, "accept failed", &[("cause", &error)]);
@@ -106,10 +121,10 @@ impl<C: Timer> Acceptor<C> {
         }
         // Clients that keep coming must not keep the door open: what is queued now is taken, not whatever follows.
         let closing = self.timer.now() + CLOSING;
-        while let Some(slot) = self.slots.take() {
+        while self.slots.have_room() {
             let patience = closing.min(self.timer.now() + QUIET);
             match timeout(&self.timer, patience, listener.accept()).await {
-                Ok(Ok((stream, peer))) => start(stream, peer, slot),
+                Ok(Ok((stream, peer))) => start(stream, peer, self.slots.take()),
                 Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Ok(Err(_)) | Err(_) => break,
             }
@@ -135,4 +150,98 @@ impl<C: Timer> Acceptor<C> {
 enum Rest {
     Over,
     Draining,
+}
+
+/// Gives the executor back once: not every runtime does so by itself.
+async fn let_others_run() {
+    let mut ran = false;
+    poll_fn(|cx| {
+        if std::mem::replace(&mut ran, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use futures::FutureExt as _;
+    use lb_core::config::settings::LogSettings;
+    use lb_core::rng::Rng;
+
+    use super::*;
+    use crate::hand::HandTimer;
+    use crate::logging::SystemClock;
+
+    /// A listener with so many clients in its queue.
+    struct Queue(usize);
+
+    impl Listen for Queue {
+        type Stream = ();
+
+        async fn accept(&mut self) -> io::Result<((), SocketAddr)> {
+            match self.0.checked_sub(1) {
+                Some(left) => {
+                    self.0 = left;
+                    Ok(((), SocketAddr::from(([127, 0, 0, 1], 1))))
+                }
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    fn acceptor(slots: &Arc<Slots>) -> Acceptor<HandTimer> {
+        let (log, _) = Log::new(LogSettings::default(), false, SystemClock, Rng::new(1));
+        Acceptor {
+            slots: slots.clone(),
+            drain: Arc::new(Drain::new()),
+            timer: HandTimer::default(),
+            log,
+        }
+    }
+
+    #[test]
+    fn an_acceptor_that_waits_keeps_no_place_from_one_that_has_a_client() {
+        let slots = Slots::new(1);
+        let mut waits = Box::pin(acceptor(&slots).run(Queue(0), |(), _, _| unreachable!()));
+        assert!(waits.as_mut().now_or_never().is_none());
+        let mut open = Vec::new();
+        let mut has = Box::pin(acceptor(&slots).run(Queue(1), |(), _, slot| open.push(slot)));
+        assert!(has.as_mut().now_or_never().is_none());
+        drop(has);
+        assert_eq!(open.len(), 1);
+    }
+
+    #[test]
+    fn at_the_cap_nobody_is_accepted_until_a_connection_has_ended() {
+        let slots = Slots::new(2);
+        let open = Mutex::new(Vec::new());
+        let acceptor = acceptor(&slots);
+        let timer = acceptor.timer.clone();
+        let start = |(), _, slot| open.lock().unwrap().push(slot);
+        let mut run = Box::pin(acceptor.run(Queue(3), start));
+        let mut step = || {
+            timer.advance(REST);
+            assert!(run.as_mut().now_or_never().is_none());
+            open.lock().unwrap().len()
+        };
+        assert_eq!((step(), step()), (2, 2));
+        open.lock().unwrap().pop();
+        assert_eq!(step(), 2);
+        assert_eq!(slots.open.load(Ordering::Relaxed), 2);
+    }
+
+    #[test]
+    fn a_flood_leaves_the_worker_time_for_its_connections() {
+        let slots = Slots::new(usize::MAX);
+        let mut open = Vec::new();
+        let mut run = Box::pin(acceptor(&slots).run(Queue(100), |(), _, slot| open.push(slot)));
+        assert!(run.as_mut().now_or_never().is_none());
+        drop(run);
+        assert_eq!(open.len(), 32);
+    }
 }

@@ -138,8 +138,9 @@ pub(crate) async fn serve<N, T, C>(
         }
         Ended::Well => {}
     }
+    // A client that sends ahead may have sent more than hyper has read: to close over that would reset the connection.
     if let Some(parts) = connection.into_parts()
-        && link.is_unread()
+        && (link.is_unread() || !parts.read_buf.is_empty())
     {
         linger(parts.io, &site.timer).await;
     }
@@ -183,7 +184,8 @@ where
                 Pin::new(&mut *connection).graceful_shutdown();
             }
             Verdict::Cut => {
-                if link.watched.stage() == Stage::Busy {
+                // An answer that is over for its backend may still wait here for its client.
+                if link.watched.stage() == Stage::Busy || link.watched.is_blocked() {
                     link.mark_broken();
                 }
                 return Poll::Ready(Ended::Cut);

@@ -7,3 +7,6 @@ mod linger;
 mod request_body;
 pub(crate) mod stream;
 pub(crate) mod watch;
+
+#[cfg(test)]
+mod tests;

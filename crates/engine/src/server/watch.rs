@@ -177,6 +177,11 @@ impl Watched {
         }
     }
 
+    /// Does something wait that the client has not taken?
+    pub(crate) fn is_blocked(&self) -> bool {
+        self.blocked_since.load(Ordering::Relaxed) != FLOWING
+    }
+
     fn situation(&self) -> Situation {
         let blocked = self.blocked_since.load(Ordering::Relaxed);
         Situation {
@@ -254,10 +259,11 @@ impl Watch {
         let connections = self.lock();
         let mut busy = 0;
         for connection in connections.open.values() {
-            busy += usize::from(matches!(
+            let runs = matches!(
                 connection.stage(),
                 Stage::Busy | Stage::Tunnel | Stage::Head
-            ));
+            );
+            busy += usize::from(runs || connection.is_blocked());
             connection.pronounce(Verdict::Cut);
         }
         busy

@@ -92,9 +92,11 @@ macro_rules! e2e_suite {
             stopping {
                 term_lets_running_requests_finish
                 nothing_that_was_sent_before_term_is_lost
+                requests_behind_the_last_one_do_not_cost_its_answer
                 idle_connections_do_not_delay_the_end
                 clients_that_keep_coming_do_not_keep_the_door_open
                 a_second_term_ends_at_once
+                a_second_term_cuts_visibly
                 the_end_of_the_grace_cuts_what_still_runs
                 the_shutdown_delay_keeps_accepting
                 a_port_in_use_ends_with_1_and_a_message

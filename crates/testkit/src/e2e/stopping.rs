@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::setup::{AT_ONCE, before, servers};
-use crate::backend::Backend;
+use crate::backend::{Backend, Then};
 use crate::client::{Client, get, get_head};
 use crate::process::{Finished, run, run_with_file};
 use crate::wait::{Gate, PATIENCE, eventually};
+use crate::wire::{Cut, pattern};
 
 /// A backend that holds `/held` until the gate opens, and the gate.
 fn holding() -> (Backend, Arc<Gate>) {
@@ -75,6 +76,35 @@ pub fn nothing_that_was_sent_before_term_is_lost(binary: &Path) {
     }
 }
 
+/// A client that has sent further requests behind its last one gets the whole last answer: closing over what is unread
+/// would reset the connection, and with it what has not arrived yet.
+pub fn requests_behind_the_last_one_do_not_cost_its_answer(binary: &Path) {
+    let gate = Arc::new(Gate::new());
+    let held = gate.clone();
+    let body = pattern(1 << 20);
+    let whole = body.clone();
+    let backend = Backend::start(move |talk| {
+        held.pass();
+        talk.answer(200, &[], &whole)
+    });
+    let mut proxy = before(binary, &backend);
+    let mut client = Client::with_buffers(proxy.address(), 8 * 1024);
+    client.send(get_head("/last"));
+    backend.wait_for_count(1);
+    client.write_patience(Duration::from_secs(1));
+    client.send(get_head("/more").repeat(2000));
+    proxy.terminate();
+    proxy.wait_for_event("stopping", |_| true);
+    gate.open();
+    let answer = client.response("GET");
+    assert!(answer.body.bytes == body, "{:?}", answer.head);
+    assert!(answer.head.lists("connection", "close"), "{answer:?}");
+    assert_eq!(client.rest(), (Vec::new(), Cut::Fin));
+    drop(client);
+    assert_eq!(proxy.wait(PATIENCE).code(), Some(0));
+    assert_eq!(backend.count(), 1);
+}
+
 /// Idle connections do not hold the process until the grace is over, and nobody is let in any more.
 pub fn idle_connections_do_not_delay_the_end(binary: &Path) {
     let backend = Backend::saying("whole");
@@ -117,6 +147,30 @@ pub fn a_second_term_ends_at_once(binary: &Path) {
     proxy.terminate();
     proxy.wait(AT_ONCE);
     assert!(start.elapsed() < AT_ONCE);
+    gate.open();
+}
+
+/// Even then an answer that breaks off does not look complete, not even to a client that knows no other end of a body
+/// than that of the connection.
+pub fn a_second_term_cuts_visibly(binary: &Path) {
+    let gate = Arc::new(Gate::new());
+    let held = gate.clone();
+    let backend = Backend::start(move |talk| {
+        talk.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\npart\r\n")?;
+        held.pass();
+        talk.send("0\r\n\r\n")?;
+        Ok(Then::Close)
+    });
+    let mut proxy = before(binary, &backend);
+    let mut client = Client::connect(proxy.address());
+    client.send("GET / HTTP/1.0\r\nHost: x\r\n\r\n");
+    assert_eq!(client.head().status(), 200);
+    assert_eq!(client.incoming().exactly(4), Ok(b"part".to_vec()));
+    proxy.terminate();
+    proxy.wait_for_event("stopping", |_| true);
+    proxy.terminate();
+    assert_eq!(client.rest(), (Vec::new(), Cut::Reset));
+    assert_eq!(proxy.wait(AT_ONCE).code(), Some(1));
     gate.open();
 }
 
