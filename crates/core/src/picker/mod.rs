@@ -14,13 +14,16 @@
 //! assert_eq!(nobody.pick(&query), None);
 //! ```
 
+mod digest;
 mod round_robin;
 mod trace;
 mod tried;
+mod weighted;
 
 use std::any::Any;
 use std::sync::Arc;
 
+pub use digest::digest;
 pub use round_robin::RoundRobin;
 pub use trace::{Candidate, Standing, Trace};
 pub use tried::Tried;
@@ -50,6 +53,8 @@ pub trait Picker: Any + Send + Sync {
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Query<'a> {
+    /// The digest of what the request is hashed by; `None` when it lacks that, or nobody asked.
+    pub key: Option<u64>,
     /// The members this request has tried.
     pub tried: &'a Tried,
     /// The present.
@@ -61,7 +66,34 @@ pub struct Query<'a> {
 impl<'a> Query<'a> {
     /// A query by a request that has tried the members in `tried`.
     pub fn new(tried: &'a Tried, now: Instant, rng: &'a Rng) -> Self {
-        Self { tried, now, rng }
+        Self {
+            key: None,
+            tried,
+            now,
+            rng,
+        }
+    }
+
+    /// The same query by a request with this [`digest`] of its key.
+    pub fn with_key(mut self, key: Option<u64>) -> Self {
+        self.key = key;
+        self
+    }
+
+    /// The same query with its randomness borrowed: what is drawn is drawn again by the next pick.
+    fn foretelling<R>(&self, ask: impl FnOnce(&Query<'_>) -> R) -> R {
+        let rng = self.rng.ahead();
+        ask(&Query { rng: &rng, ..*self })
+    }
+
+    /// The first member from `start` on, round the end, that may be chosen.
+    fn first_allowed(&self, members: &[Arc<Member>], start: usize) -> Option<usize> {
+        let (before, after) = members.split_at(start.min(members.len()));
+        let allowed = |member: &Arc<Member>| self.allows(member);
+        match after.iter().position(allowed) {
+            Some(index) => Some(before.len() + index),
+            None => before.iter().position(allowed),
+        }
     }
 
     /// May `member` be chosen: not tried yet, and not on a trial that already has its one request?

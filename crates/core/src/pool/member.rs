@@ -79,6 +79,11 @@ impl Member {
         self.index
     }
 
+    /// Its share relative to the other members; at least one.
+    pub fn weight(&self) -> u32 {
+        self.backend.weight.get()
+    }
+
     /// Attempts in flight.
     pub fn in_flight(&self) -> u32 {
         self.in_flight.load(Ordering::Relaxed)
