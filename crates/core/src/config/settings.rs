@@ -76,8 +76,16 @@ pub struct PoolSettings {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Balance {
-    /// Each in turn, in file order.
+    /// Each in turn, in file order; with weights as evenly as they allow.
     RoundRobin,
+    /// Any, by weight.
+    Random,
+    /// The one with the fewest requests in flight.
+    LeastRequests,
+    /// Of two drawn at random the one with fewer requests in flight.
+    P2c,
+    /// Of two drawn at random the one that promises the earlier answer.
+    PeakEwma,
 }
 
 /// How a pool learns about the health of its members.

@@ -20,12 +20,18 @@ pub fn summary(settings: &Settings) -> String {
         lines.row("listen", &format_args!("{} on {address}", listener.name));
     }
     let pool = &settings.pool;
-    let Balance::RoundRobin = pool.balance;
+    let balance = match pool.balance {
+        Balance::RoundRobin => "round-robin",
+        Balance::Random => "random",
+        Balance::LeastRequests => "least-requests",
+        Balance::P2c => "p2c",
+        Balance::PeakEwma => "peak-ewma",
+    };
     let count = pool.servers.len();
     let servers = if count == 1 { "server" } else { "servers" };
     lines.row(
         "pool",
-        &format_args!("{}: {count} {servers}, round-robin", pool.name),
+        &format_args!("{}: {count} {servers}, {balance}", pool.name),
     );
     for server in &pool.servers {
         let address = server.address.to_string();

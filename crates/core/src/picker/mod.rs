@@ -4,31 +4,42 @@
 //! algorithm is a file here, a line in [`algorithm`] and a row in the reference table.
 //!
 //! ```
-//! use lb_core::config::settings::Balance;
+//! use lb_core::config::settings::PoolSettings;
 //! use lb_core::picker::{Query, Tried, algorithm};
 //! use lb_core::{rng::Rng, time::Instant};
 //!
-//! let nobody = algorithm(Balance::RoundRobin).build(&[], None);
+//! let nobody = algorithm(&PoolSettings::new("app", Vec::new())).build(&[], None);
 //! let (tried, rng) = (Tried::new(), Rng::new(1));
 //! let query = Query::new(&tried, Instant::ORIGIN, &rng);
 //! assert_eq!(nobody.pick(&query), None);
 //! ```
 
 mod digest;
+mod least_requests;
+mod p2c;
+mod peak_ewma;
+mod random;
 mod round_robin;
+#[cfg(test)]
+mod testing;
 mod trace;
 mod tried;
+mod urn;
 mod weighted;
 
 use std::any::Any;
 use std::sync::Arc;
 
 pub use digest::digest;
+pub use least_requests::LeastRequests;
+pub use p2c::{InFlight, Load, P2c};
+pub use peak_ewma::PeakEwma;
+pub use random::Random;
 pub use round_robin::RoundRobin;
 pub use trace::{Candidate, Standing, Trace};
 pub use tried::Tried;
 
-use crate::config::settings::Balance;
+use crate::config::settings::{Balance, PoolSettings};
 use crate::pool::Member;
 use crate::rng::Rng;
 use crate::time::Instant;
@@ -114,8 +125,12 @@ impl<'a> Query<'a> {
 }
 
 /// The algorithm that a pool's `balance` names.
-pub fn algorithm(balance: Balance) -> Box<dyn Algorithm> {
-    match balance {
+pub fn algorithm(pool: &PoolSettings) -> Box<dyn Algorithm> {
+    match &pool.balance {
         Balance::RoundRobin => Box::new(RoundRobin),
+        Balance::Random => Box::new(Random),
+        Balance::LeastRequests => Box::new(LeastRequests),
+        Balance::P2c => Box::new(P2c::<InFlight>::default()),
+        Balance::PeakEwma => Box::new(P2c::<PeakEwma>::default()),
     }
 }

@@ -68,7 +68,7 @@ impl Pool {
                 None => Schedule::idle(slots.len()),
             },
             slots,
-            algorithm: algorithm(settings.balance),
+            algorithm: algorithm(settings),
             published: Vec::new(),
             changed: false,
             probes,

@@ -5,8 +5,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
 
 use super::Outcome;
+use super::latency::Latency;
 use super::view::Counters;
 use crate::backend::Backend;
 use crate::health::stall::Signs;
@@ -34,6 +36,7 @@ pub struct Member {
     waiting_since: AtomicU64,
     /// When the member last sent something, in nanoseconds.
     last_byte: AtomicU64,
+    latency: Latency,
     tally: Tally,
 }
 
@@ -60,6 +63,7 @@ impl Member {
             waiting: AtomicU32::new(0),
             waiting_since: AtomicU64::new(0),
             last_byte: AtomicU64::new(0),
+            latency: Latency::default(),
             tally: Tally::default(),
         }
     }
@@ -156,6 +160,25 @@ impl Member {
     /// The member sent something.
     pub(crate) fn heard(&self, now: Instant) {
         self.last_byte.store(now.as_nanos(), Ordering::Relaxed);
+    }
+
+    /// An attempt had its first byte after `time`.
+    pub(crate) fn answered_after(&self, time: Duration, now: Instant) {
+        self.latency.observe(time, now);
+    }
+
+    /// The mean time to the first byte in nanoseconds, as it counts now; `None` before there was one.
+    pub(crate) fn latency(&self, now: Instant) -> Option<f64> {
+        self.latency.read(now)
+    }
+
+    /// For how long requests have waited here without a byte.
+    pub(crate) fn silence(&self, now: Instant) -> Duration {
+        let signs = self.signs();
+        match signs.waiting {
+            0 => Duration::ZERO,
+            _ => now.saturating_since(signs.silent_since),
+        }
     }
 
     /// Counts the end of an attempt.
