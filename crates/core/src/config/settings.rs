@@ -11,6 +11,7 @@ use std::time::Duration;
 use http::uri::PathAndQuery;
 use http::{HeaderName, Method, StatusCode};
 
+pub use super::balance::{Balance, HashBalance, HashKey, HashRing};
 use crate::backend::Backend;
 
 /// Everything a balancer needs to know.
@@ -70,22 +71,6 @@ pub struct PoolSettings {
     pub health: Health,
     /// What one request may cost.
     pub limits: PoolLimits,
-}
-
-/// How a member is chosen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Balance {
-    /// Each in turn, in file order; with weights as evenly as they allow.
-    RoundRobin,
-    /// Any, by weight.
-    Random,
-    /// The one with the fewest requests in flight.
-    LeastRequests,
-    /// Of two drawn at random the one with fewer requests in flight.
-    P2c,
-    /// Of two drawn at random the one that promises the earlier answer.
-    PeakEwma,
 }
 
 /// How a pool learns about the health of its members.

@@ -15,10 +15,14 @@
 //! ```
 
 mod digest;
+mod hash;
+mod ketama;
 mod least_requests;
+mod maglev;
 mod p2c;
 mod peak_ewma;
 mod random;
+mod rendezvous;
 mod round_robin;
 #[cfg(test)]
 mod testing;
@@ -31,6 +35,7 @@ use std::any::Any;
 use std::sync::Arc;
 
 pub use digest::digest;
+pub use hash::Hash;
 pub use least_requests::LeastRequests;
 pub use p2c::{InFlight, Load, P2c};
 pub use peak_ewma::PeakEwma;
@@ -132,5 +137,6 @@ pub fn algorithm(pool: &PoolSettings) -> Box<dyn Algorithm> {
         Balance::LeastRequests => Box::new(LeastRequests),
         Balance::P2c => Box::new(P2c::<InFlight>::default()),
         Balance::PeakEwma => Box::new(P2c::<PeakEwma>::default()),
+        Balance::Hash(by) => Box::new(Hash::new(by, &pool.servers)),
     }
 }

@@ -143,6 +143,9 @@ pub(super) enum Lane {
     Single,
 }
 
+/// When, in microseconds; and the request that ends, as its member and beginning, or `None` for one that begins.
+type Event = (u64, Option<(usize, u64)>);
+
 /// Ten servers, one of them ten times slower; its picks as a part of the fair tenth, once things have settled.
 ///
 /// In parallel lanes a hundred clients ask again as soon as they are answered. In single ones requests come in every 2 ms,
@@ -152,8 +155,7 @@ pub(super) fn slow_share(algorithm: &dyn Algorithm, lane: Lane) -> f64 {
     let (all, rng, tried) = (members(10), Rng::new(3), Tried::new());
     let picker = algorithm.build(&all, None);
     let mut free_at = [0u64; 10];
-    // (when, a request that ends: its member and beginning, or one that begins)
-    let mut events: BinaryHeap<Reverse<(u64, Option<(usize, u64)>)>> = BinaryHeap::new();
+    let mut events: BinaryHeap<Reverse<Event>> = BinaryHeap::new();
     let clients = if lane == Lane::Parallel { 100 } else { 1 };
     for client in 0..clients {
         events.push(Reverse((client * 100, None)));

@@ -36,6 +36,8 @@ pub enum Standing {
     Free,
     /// This request has tried it already.
     Tried,
+    /// It carries as much as its bound allows.
+    Full,
     /// It is on trial, and the one request that tests it is still running.
     OnTrial,
 }
@@ -80,6 +82,7 @@ impl fmt::Display for Trace {
             let standing = match candidate.standing {
                 Standing::Free => "",
                 Standing::Tried => " (tried)",
+                Standing::Full => " (full)",
                 Standing::OnTrial => " (on trial)",
             };
             write!(f, "{mark}{}{standing}", candidate.name)?;

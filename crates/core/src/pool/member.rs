@@ -37,6 +37,8 @@ pub struct Member {
     /// When the member last sent something, in nanoseconds.
     last_byte: AtomicU64,
     latency: Latency,
+    /// The attempts in flight at all members, for those who must know.
+    crowd: Option<Arc<AtomicU32>>,
     tally: Tally,
 }
 
@@ -64,8 +66,21 @@ impl Member {
             waiting_since: AtomicU64::new(0),
             last_byte: AtomicU64::new(0),
             latency: Latency::default(),
+            crowd: None,
             tally: Tally::default(),
         }
+    }
+
+    /// The same member, whose attempts are counted in `crowd`, too.
+    pub(crate) fn in_crowd(mut self, crowd: Option<&Arc<AtomicU32>>) -> Self {
+        self.crowd = crowd.cloned();
+        self
+    }
+
+    /// Attempts in flight at all members of the pool, where that is counted.
+    pub(crate) fn crowd(&self) -> Option<u32> {
+        let crowd = self.crowd.as_ref()?;
+        Some(crowd.load(Ordering::Relaxed))
     }
 
     /// The facts about the server.
@@ -139,6 +154,9 @@ impl Member {
     pub(crate) fn begin(&self) {
         self.tally.picks.fetch_add(1, Ordering::Relaxed);
         self.in_flight.fetch_add(1, Ordering::Relaxed);
+        if let Some(crowd) = &self.crowd {
+            crowd.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// One more waits for its first byte. `true` when it is the second, and the member has been silent for too long
@@ -184,6 +202,9 @@ impl Member {
     /// Counts the end of an attempt.
     pub(crate) fn end(&self, outcome: Outcome) {
         self.in_flight.fetch_sub(1, Ordering::AcqRel);
+        if let Some(crowd) = &self.crowd {
+            crowd.fetch_sub(1, Ordering::Relaxed);
+        }
         let counter = match outcome {
             Outcome::Answered(_) => &self.tally.answered,
             Outcome::ConnectFailed(_) => &self.tally.connect_failed,
