@@ -35,6 +35,11 @@ impl Rng {
         ((u128::from(self.next_u64()) * u128::from(bound)) >> 64) as u64
     }
 
+    /// A generator that goes on as this one would, and leaves this one where it is: to foretell a draw.
+    pub fn ahead(&self) -> Self {
+        Self(AtomicU64::new(self.0.load(Ordering::Relaxed)))
+    }
+
     /// An independent generator for one part of the balancer, so that one part's draws do not shift another's.
     pub fn split(&self) -> Self {
         Self::new(self.next_u64())
@@ -57,6 +62,15 @@ mod tests {
                 9817491932198370423
             ]
         );
+    }
+
+    #[test]
+    fn a_look_ahead_foretells_and_changes_nothing() {
+        let rng = Rng::new(3);
+        let foretold = rng.ahead().next_u64();
+        assert_eq!(rng.ahead().next_u64(), foretold);
+        assert_eq!(rng.next_u64(), foretold);
+        assert_ne!(rng.next_u64(), foretold);
     }
 
     #[test]

@@ -28,6 +28,7 @@
 pub mod settings;
 
 mod address;
+mod balance;
 mod error;
 mod expand;
 mod file;

@@ -9,23 +9,14 @@ use super::raw::Value;
 use super::reader::{Item, set};
 use super::settings::{Balance, Listener, PoolSettings};
 use super::source::quoted;
-use super::{health, limits};
+use super::{balance, health, limits};
 use crate::backend::Backend;
 
-/// Algorithms of the product that this version does not have.
-const BALANCE_LATER: [&str; 8] = [
-    "random",
-    "least-requests",
-    "p2c",
-    "peak-ewma",
-    "hash",
-    "rendezvous",
-    "ketama",
-    "maglev",
-];
 /// Keys of the product that this version does not have.
 const LATER: [&str; 4] = ["sticky", "passive", "slow-start", "when-all-down"];
 
+/// The largest weight.
+const WEIGHT_MAX: u32 = 1000;
 const SERVERS: &str = "a list such as [\"127.0.0.1:9001\", \"127.0.0.1:9002\"]";
 
 /// The pool called `name`. `None` if somebody complained.
@@ -40,7 +31,20 @@ pub(super) fn pool(name: &str, item: Item<'_>, own: &[Listener]) -> Option<PoolS
         }
     };
     let mut pool = PoolSettings::new(name, Vec::new());
-    set(&mut pool.balance, table.take("balance").and_then(balance));
+    let balance = table.take("balance");
+    let place = balance.as_ref().map(Item::place);
+    set(&mut pool.balance, balance.and_then(balance::balance));
+    if let (Some(place), Balance::Hash(_), Some([only])) =
+        (place, &pool.balance, servers.as_deref())
+        && only.weight.get() > 1
+    {
+        let help = "leave out the weight, or add servers";
+        place.fail(
+            "the only server has a weight",
+            "a hash over several servers, or no weight",
+            help,
+        );
+    }
     set(
         &mut pool.health,
         table.take("health").and_then(health::health),
@@ -139,45 +143,13 @@ fn server(item: Item<'_>) -> Option<Backend> {
 }
 
 fn weight(item: &Item<'_>) -> Option<NonZeroU32> {
-    const EXPECTED: &str = "a whole number above zero";
-    match item.value() {
-        Value::Integer(1) => Some(NonZeroU32::MIN),
-        Value::Integer(0) => {
-            let help = "a server that shall get nothing is left out";
-            item.fail("found a weight of zero", EXPECTED, help);
-            None
-        }
-        Value::Integer(number) if *number > 1 && *number <= 65_535 => {
-            item.fail_later("a weight other than 1");
-            None
-        }
-        Value::Integer(number) => {
-            item.fail(format!("found {number}"), EXPECTED, "");
-            None
-        }
-        _ => {
-            item.fail_type(EXPECTED, "");
-            None
-        }
+    if let Value::Integer(0) = item.value() {
+        let help = "a server that shall get nothing is left out";
+        item.fail("found a weight of zero", "a number from 1 to 1000", help);
+        return None;
     }
-}
-
-fn balance(item: Item<'_>) -> Option<Balance> {
-    let item = if matches!(item.value(), Value::Table(_)) {
-        let mut table = item.table("", "")?;
-        let by = table.take("by");
-        if by.is_none() {
-            table.fail_absent(
-                "by",
-                "the name of an algorithm",
-                "write balance = \"round-robin\"",
-            );
-        }
-        table.finish(&["key", "ring", "max-load"]);
-        by?
-    } else {
-        item
-    };
-    item.word(&["round-robin"], &BALANCE_LATER)
-        .map(|_| Balance::RoundRobin)
+    NonZeroU32::new(item.integer(
+        1..=WEIGHT_MAX,
+        "weights are relative: 1 and 2 are as good as 500 and 1000",
+    )?)
 }

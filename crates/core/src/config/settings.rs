@@ -11,6 +11,7 @@ use std::time::Duration;
 use http::uri::PathAndQuery;
 use http::{HeaderName, Method, StatusCode};
 
+pub use super::balance::{Balance, HashBalance, HashKey, HashRing};
 use crate::backend::Backend;
 
 /// Everything a balancer needs to know.
@@ -70,14 +71,6 @@ pub struct PoolSettings {
     pub health: Health,
     /// What one request may cost.
     pub limits: PoolLimits,
-}
-
-/// How a member is chosen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Balance {
-    /// Each in turn, in file order.
-    RoundRobin,
 }
 
 /// How a pool learns about the health of its members.

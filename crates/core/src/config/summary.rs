@@ -3,8 +3,8 @@
 use std::fmt::{Display, Write as _};
 
 use super::settings::{
-    AccessLog, Balance, Check, Health, Limits, ListenAddress, LogFormat, LogSettings, PoolLimits,
-    Settings, StatusRanges, Workers,
+    AccessLog, Check, Health, Limits, ListenAddress, LogFormat, LogSettings, PoolLimits, Settings,
+    StatusRanges, Workers,
 };
 use super::value::{show_duration, show_size};
 
@@ -20,19 +20,22 @@ pub fn summary(settings: &Settings) -> String {
         lines.row("listen", &format_args!("{} on {address}", listener.name));
     }
     let pool = &settings.pool;
-    let Balance::RoundRobin = pool.balance;
     let count = pool.servers.len();
     let servers = if count == 1 { "server" } else { "servers" };
     lines.row(
         "pool",
-        &format_args!("{}: {count} {servers}, round-robin", pool.name),
+        &format_args!("{}: {count} {servers}, {}", pool.name, pool.balance),
     );
     for server in &pool.servers {
         let address = server.address.to_string();
+        let weight = match server.weight.get() {
+            1 => String::new(),
+            weight => format!(", weight {weight}"),
+        };
         if *server.name == *address {
-            lines.row("", &address);
+            lines.row("", &format_args!("{address}{weight}"));
         } else {
-            lines.row("", &format_args!("{} at {address}", server.name));
+            lines.row("", &format_args!("{} at {address}{weight}", server.name));
         }
     }
     lines.row("health", &health(&pool.health));

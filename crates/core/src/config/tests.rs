@@ -9,6 +9,7 @@ use super::parse;
 use super::settings::*;
 use crate::backend::{Address, Backend};
 
+mod balance;
 mod bounds;
 mod hostile;
 mod wrong;

@@ -10,6 +10,7 @@ mod budget;
 mod deadline;
 mod errand;
 mod headers;
+mod key;
 mod local_reply;
 mod record;
 mod replay;
@@ -41,7 +42,7 @@ use self::record::{Ending, Record};
 use self::retry::{Failed, Next};
 use self::upload::Progress;
 use crate::body::Body;
-use crate::config::settings::Settings;
+use crate::config::settings::{HashKey, Settings};
 use crate::error::{Cause, Reason};
 use crate::picker::Tried;
 use crate::pool::{Lease, Outcome};
@@ -88,6 +89,8 @@ struct Rules {
     connect: Duration,
     total: Option<Duration>,
     retries: u32,
+    /// What the pool's algorithm hashes, if it does.
+    key: Option<HashKey>,
     tunnel_idle: Duration,
     backend_header: Option<HeaderName>,
 }
@@ -132,6 +135,7 @@ impl<T: Transport, C: Timer> Forwarder<T, C> {
             connect: pool.connect,
             total: pool.total,
             retries: pool.retries,
+            key: settings.pool.balance.key().cloned(),
             tunnel_idle: limits.tunnel_idle,
             backend_header: settings.debug.backend_header.clone(),
         };
@@ -188,6 +192,8 @@ impl<T: Transport, C: Timer> Forwarder<T, C> {
         body: Body,
         asked: Asked,
     ) -> Result<Answered, Reason> {
+        let by = self.rules.key.as_ref();
+        let key = by.and_then(|by| key::digest_of(by, &head, &self.rules.request.trusted));
         let (mut errand, mut request) = Errand::new(
             head,
             body,
@@ -202,7 +208,7 @@ impl<T: Transport, C: Timer> Forwarder<T, C> {
         let mut retries = 0;
         loop {
             let now = self.timer.now();
-            let Some(mut lease) = self.shared.pool.pick(&mut tried, &self.rng, now) else {
+            let Some(mut lease) = self.shared.pool.pick_by(key, &mut tried, &self.rng, now) else {
                 return Err(last);
             };
             visit.record.attempt(&lease);

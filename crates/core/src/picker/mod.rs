@@ -4,28 +4,47 @@
 //! algorithm is a file here, a line in [`algorithm`] and a row in the reference table.
 //!
 //! ```
-//! use lb_core::config::settings::Balance;
+//! use lb_core::config::settings::PoolSettings;
 //! use lb_core::picker::{Query, Tried, algorithm};
 //! use lb_core::{rng::Rng, time::Instant};
 //!
-//! let nobody = algorithm(Balance::RoundRobin).build(&[], None);
+//! let nobody = algorithm(&PoolSettings::new("app", Vec::new())).build(&[], None);
 //! let (tried, rng) = (Tried::new(), Rng::new(1));
 //! let query = Query::new(&tried, Instant::ORIGIN, &rng);
 //! assert_eq!(nobody.pick(&query), None);
 //! ```
 
+mod digest;
+mod hash;
+mod ketama;
+mod least_requests;
+mod maglev;
+mod p2c;
+mod peak_ewma;
+mod random;
+mod rendezvous;
 mod round_robin;
+#[cfg(test)]
+mod testing;
 mod trace;
 mod tried;
+mod urn;
+mod weighted;
 
 use std::any::Any;
 use std::sync::Arc;
 
+pub use digest::digest;
+pub use hash::Hash;
+pub use least_requests::LeastRequests;
+pub use p2c::{InFlight, Load, P2c};
+pub use peak_ewma::PeakEwma;
+pub use random::Random;
 pub use round_robin::RoundRobin;
 pub use trace::{Candidate, Standing, Trace};
 pub use tried::Tried;
 
-use crate::config::settings::Balance;
+use crate::config::settings::{Balance, PoolSettings};
 use crate::pool::Member;
 use crate::rng::Rng;
 use crate::time::Instant;
@@ -50,6 +69,8 @@ pub trait Picker: Any + Send + Sync {
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Query<'a> {
+    /// The digest of what the request is hashed by; `None` when it lacks that, or nobody asked.
+    pub key: Option<u64>,
     /// The members this request has tried.
     pub tried: &'a Tried,
     /// The present.
@@ -61,7 +82,34 @@ pub struct Query<'a> {
 impl<'a> Query<'a> {
     /// A query by a request that has tried the members in `tried`.
     pub fn new(tried: &'a Tried, now: Instant, rng: &'a Rng) -> Self {
-        Self { tried, now, rng }
+        Self {
+            key: None,
+            tried,
+            now,
+            rng,
+        }
+    }
+
+    /// The same query by a request with this [`digest`] of its key.
+    pub fn with_key(mut self, key: Option<u64>) -> Self {
+        self.key = key;
+        self
+    }
+
+    /// The same query with its randomness borrowed: what is drawn is drawn again by the next pick.
+    fn foretelling<R>(&self, ask: impl FnOnce(&Query<'_>) -> R) -> R {
+        let rng = self.rng.ahead();
+        ask(&Query { rng: &rng, ..*self })
+    }
+
+    /// The first member from `start` on, round the end, that may be chosen.
+    fn first_allowed(&self, members: &[Arc<Member>], start: usize) -> Option<usize> {
+        let (before, after) = members.split_at(start.min(members.len()));
+        let allowed = |member: &Arc<Member>| self.allows(member);
+        match after.iter().position(allowed) {
+            Some(index) => Some(before.len() + index),
+            None => before.iter().position(allowed),
+        }
     }
 
     /// May `member` be chosen: not tried yet, and not on a trial that already has its one request?
@@ -82,8 +130,13 @@ impl<'a> Query<'a> {
 }
 
 /// The algorithm that a pool's `balance` names.
-pub fn algorithm(balance: Balance) -> Box<dyn Algorithm> {
-    match balance {
+pub fn algorithm(pool: &PoolSettings) -> Box<dyn Algorithm> {
+    match &pool.balance {
         Balance::RoundRobin => Box::new(RoundRobin),
+        Balance::Random => Box::new(Random),
+        Balance::LeastRequests => Box::new(LeastRequests),
+        Balance::P2c => Box::new(P2c::<InFlight>::default()),
+        Balance::PeakEwma => Box::new(P2c::<PeakEwma>::default()),
+        Balance::Hash(by) => Box::new(Hash::new(by, &pool.servers)),
     }
 }

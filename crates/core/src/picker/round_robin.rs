@@ -1,13 +1,17 @@
 //! Round robin: each member in turn, in file order.
 //!
 //! The order is exact: one turn serves all workers and connections. Use it when servers and requests are alike.
-//! Do not use it when they are not: a slow server gets as many requests as a fast one.
+//! Do not use it when they are not: a slow server gets as many requests as a fast one. Members of unequal weights take
+//! turns by a smooth schedule (see `weighted`).
+//!
+//! A pick takes one addition, whatever the size of the pool.
 
 use std::any::Any;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{Algorithm, Candidate, Picker, Query, Trace};
+use super::weighted::{self, Rounds};
+use super::{Algorithm, Picker, Query, Trace};
 use crate::pool::Member;
 
 /// The algorithm; its picker holds the turn.
@@ -16,12 +20,11 @@ pub struct RoundRobin;
 
 impl Algorithm for RoundRobin {
     fn build(&self, among: &[Arc<Member>], before: Option<&dyn Picker>) -> Box<dyn Picker> {
-        let before = before.and_then(|picker| (picker as &dyn Any).downcast_ref::<Turn>());
-        let last_before = before.and_then(Turn::last);
-        // Next in file order after the last one picked, whether that one is still here or not.
-        let start = last_before
-            .and_then(|last| among.iter().position(|member| member.index() > last))
-            .unwrap_or(0) as u64;
+        if weighted::is_uneven(among) {
+            return weighted::build(among, before);
+        }
+        let last_before = before.and_then(last_pick);
+        let start = next_in_file_order(among, last_before) as u64;
         Box::new(Turn {
             members: among.into(),
             start,
@@ -29,6 +32,21 @@ impl Algorithm for RoundRobin {
             last_before,
         })
     }
+}
+
+/// The pool index of the last pick by rounds, whatever the weights were.
+pub(super) fn last_pick(before: &dyn Picker) -> Option<u32> {
+    let before: &dyn Any = before;
+    match before.downcast_ref::<Turn>() {
+        Some(turn) => turn.last(),
+        None => before.downcast_ref::<Rounds>().and_then(Rounds::last),
+    }
+}
+
+/// The next in file order after the last one picked, whether that one is still here or not.
+pub(super) fn next_in_file_order(among: &[Arc<Member>], last: Option<u32>) -> usize {
+    last.and_then(|last| among.iter().position(|member| member.index() > last))
+        .unwrap_or(0)
 }
 
 struct Turn {
@@ -86,19 +104,12 @@ impl Picker for Turn {
 
     fn explain(&self, query: &Query<'_>) -> Trace {
         let choice = self.ahead(self.turn.load(Ordering::Relaxed), query);
-        let candidates = self.members.iter().map(|member| Candidate {
-            name: Arc::clone(member.name()),
-            standing: query.standing(member),
-        });
-        Trace {
-            candidates: candidates.collect(),
+        Trace::of(
+            &self.members,
+            query,
             choice,
-            reason: match choice {
-                Some(_) => "round robin: the next in turn",
-                None if self.members.is_empty() => "round robin: no member is eligible",
-                None => "round robin: no eligible member is left untried",
-            },
-        }
+            "round robin: the next in turn",
+        )
     }
 }
 
@@ -112,11 +123,7 @@ mod tests {
 
     fn picks(picker: &dyn Picker, tried: &Tried, count: usize) -> Vec<Option<usize>> {
         let rng = Rng::new(1);
-        let query = Query {
-            tried,
-            now: Instant::ORIGIN,
-            rng: &rng,
-        };
+        let query = Query::new(tried, Instant::ORIGIN, &rng);
         (0..count).map(|_| picker.pick(&query)).collect()
     }
 
@@ -267,11 +274,7 @@ mod tests {
         let rng = Rng::new(1);
         let mut tried = Tried::new();
         tried.insert(&all[0]);
-        let query = Query {
-            tried: &tried,
-            now: Instant::ORIGIN,
-            rng: &rng,
-        };
+        let query = Query::new(&tried, Instant::ORIGIN, &rng);
         let trace = picker.explain(&query);
         assert_eq!(trace, picker.explain(&query));
         assert_eq!(trace.choice, Some(1));

@@ -3,6 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::Query;
+use crate::pool::Member;
+
 /// Whom a pick would choose, among whom, and why. Made only when somebody asks.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Trace {
@@ -21,6 +24,8 @@ pub struct Candidate {
     pub name: Arc<str>,
     /// What the algorithm made of it.
     pub standing: Standing,
+    /// What the algorithm compares, where it compares; the smallest wins.
+    pub score: Option<f64>,
 }
 
 /// What an algorithm made of an eligible member.
@@ -31,8 +36,43 @@ pub enum Standing {
     Free,
     /// This request has tried it already.
     Tried,
+    /// It carries as much as its bound allows.
+    Full,
     /// It is on trial, and the one request that tests it is still running.
     OnTrial,
+}
+
+impl Trace {
+    /// What `query` makes of `members`, with the choice and its reason.
+    pub(super) fn of(
+        members: &[Arc<Member>],
+        query: &Query<'_>,
+        choice: Option<usize>,
+        reason: &'static str,
+    ) -> Self {
+        let candidate = |member: &Arc<Member>| Candidate {
+            name: Arc::clone(member.name()),
+            standing: query.standing(member),
+            score: None,
+        };
+        Self {
+            candidates: members.iter().map(candidate).collect(),
+            choice,
+            reason: match choice {
+                Some(_) => reason,
+                None if members.is_empty() => "no member is eligible",
+                None => "no eligible member is left untried",
+            },
+        }
+    }
+
+    /// The same with each candidate's score.
+    pub(super) fn scored(mut self, scores: impl Iterator<Item = f64>) -> Self {
+        for (candidate, score) in self.candidates.iter_mut().zip(scores) {
+            candidate.score = Some(score);
+        }
+        self
+    }
 }
 
 impl fmt::Display for Trace {
@@ -42,9 +82,14 @@ impl fmt::Display for Trace {
             let standing = match candidate.standing {
                 Standing::Free => "",
                 Standing::Tried => " (tried)",
+                Standing::Full => " (full)",
                 Standing::OnTrial => " (on trial)",
             };
-            write!(f, "{mark}{}{standing}, ", candidate.name)?;
+            write!(f, "{mark}{}{standing}", candidate.name)?;
+            if let Some(score) = candidate.score {
+                write!(f, " = {score:.3}")?;
+            }
+            f.write_str(", ")?;
         }
         f.write_str(self.reason)
     }

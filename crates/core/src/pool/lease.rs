@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::StatusCode;
 
@@ -10,6 +11,9 @@ use crate::backend::Backend;
 use crate::error::Cause;
 use crate::health::trial::TrialEnd;
 use crate::time::Instant;
+
+/// As what a failed attempt counts in a member's time to the first byte, at least: who fails quickly is not fast.
+const FAILURE: Duration = Duration::from_secs(1);
 
 /// How an attempt ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -30,6 +34,8 @@ pub struct Lease {
     pool: Arc<SharedPool>,
     member: Arc<Member>,
     picked: Instant,
+    /// When the whole request was sent.
+    sent: Instant,
     /// It counts as waiting for its first byte.
     waiting: bool,
     answered: bool,
@@ -50,6 +56,7 @@ impl Lease {
             pool,
             member,
             picked: now,
+            sent: now,
             waiting: false,
             answered: false,
             trial,
@@ -81,6 +88,7 @@ impl Lease {
             return;
         }
         self.waiting = true;
+        self.sent = now;
         if self.member.wait(now) {
             self.pool.look_soon();
         }
@@ -91,6 +99,11 @@ impl Lease {
     /// Called at the head and at each frame of the body; it costs two relaxed accesses unless something changes.
     pub fn byte(&mut self, now: Instant) {
         self.member.heard(now);
+        // An answer that came before the request was through tells no time.
+        if !self.answered && self.waiting {
+            let time = now.saturating_since(self.sent);
+            self.member.answered_after(time, now);
+        }
         self.answered = true;
         self.stop_waiting();
         if self.trial {
@@ -106,6 +119,10 @@ impl Lease {
     pub fn finish(mut self, outcome: Outcome, now: Instant) {
         if matches!(outcome, Outcome::Answered(_)) && !self.answered {
             self.byte(now);
+        }
+        if matches!(outcome, Outcome::Failed(_)) {
+            let time = now.saturating_since(self.picked).max(FAILURE);
+            self.member.answered_after(time, now);
         }
         self.end(outcome);
         if let Outcome::ConnectFailed(cause) = outcome {

@@ -56,9 +56,11 @@ impl Pool {
             Health::Probes(probes) => (Some(Arc::new(probes.clone())), Verdict::Unknown),
         };
         let limits = Limits::from(&*probes.clone().unwrap_or_default());
+        let crowd = settings.balance.is_bounded().then(Arc::default);
         let slot = |(index, backend): (usize, &crate::backend::Backend)| {
             let index = u32::try_from(index).unwrap_or(u32::MAX);
-            let member = Arc::new(Member::new(index, backend.clone()));
+            let member = Member::new(index, backend.clone()).in_crowd(crowd.as_ref());
+            let member = Arc::new(member);
             Slot::new(member, Tracker::new(verdict, limits), now)
         };
         let slots: Vec<_> = settings.servers.iter().enumerate().map(slot).collect();
@@ -68,7 +70,7 @@ impl Pool {
                 None => Schedule::idle(slots.len()),
             },
             slots,
-            algorithm: algorithm(settings.balance),
+            algorithm: algorithm(settings),
             published: Vec::new(),
             changed: false,
             probes,

@@ -5,8 +5,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
 
 use super::Outcome;
+use super::latency::Latency;
 use super::view::Counters;
 use crate::backend::Backend;
 use crate::health::stall::Signs;
@@ -34,6 +36,9 @@ pub struct Member {
     waiting_since: AtomicU64,
     /// When the member last sent something, in nanoseconds.
     last_byte: AtomicU64,
+    latency: Latency,
+    /// The attempts in flight at all members, for those who must know.
+    crowd: Option<Arc<AtomicU32>>,
     tally: Tally,
 }
 
@@ -60,8 +65,22 @@ impl Member {
             waiting: AtomicU32::new(0),
             waiting_since: AtomicU64::new(0),
             last_byte: AtomicU64::new(0),
+            latency: Latency::default(),
+            crowd: None,
             tally: Tally::default(),
         }
+    }
+
+    /// The same member, whose attempts are counted in `crowd`, too.
+    pub(crate) fn in_crowd(mut self, crowd: Option<&Arc<AtomicU32>>) -> Self {
+        self.crowd = crowd.cloned();
+        self
+    }
+
+    /// Attempts in flight at all members of the pool, where that is counted.
+    pub(crate) fn crowd(&self) -> Option<u32> {
+        let crowd = self.crowd.as_ref()?;
+        Some(crowd.load(Ordering::Relaxed))
     }
 
     /// The facts about the server.
@@ -77,6 +96,11 @@ impl Member {
     /// Its place in the pool, in file order.
     pub fn index(&self) -> u32 {
         self.index
+    }
+
+    /// Its share relative to the other members; at least one.
+    pub fn weight(&self) -> u32 {
+        self.backend.weight.get()
     }
 
     /// Attempts in flight.
@@ -130,6 +154,9 @@ impl Member {
     pub(crate) fn begin(&self) {
         self.tally.picks.fetch_add(1, Ordering::Relaxed);
         self.in_flight.fetch_add(1, Ordering::Relaxed);
+        if let Some(crowd) = &self.crowd {
+            crowd.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// One more waits for its first byte. `true` when it is the second, and the member has been silent for too long
@@ -153,9 +180,31 @@ impl Member {
         self.last_byte.store(now.as_nanos(), Ordering::Relaxed);
     }
 
+    /// An attempt had its first byte after `time`.
+    pub(crate) fn answered_after(&self, time: Duration, now: Instant) {
+        self.latency.observe(time, now);
+    }
+
+    /// The mean time to the first byte in nanoseconds, as it counts now; `None` before there was one.
+    pub(crate) fn latency(&self, now: Instant) -> Option<f64> {
+        self.latency.read(now)
+    }
+
+    /// For how long requests have waited here without a byte.
+    pub(crate) fn silence(&self, now: Instant) -> Duration {
+        let signs = self.signs();
+        match signs.waiting {
+            0 => Duration::ZERO,
+            _ => now.saturating_since(signs.silent_since),
+        }
+    }
+
     /// Counts the end of an attempt.
     pub(crate) fn end(&self, outcome: Outcome) {
         self.in_flight.fetch_sub(1, Ordering::AcqRel);
+        if let Some(crowd) = &self.crowd {
+            crowd.fetch_sub(1, Ordering::Relaxed);
+        }
         let counter = match outcome {
             Outcome::Answered(_) => &self.tally.answered,
             Outcome::ConnectFailed(_) => &self.tally.connect_failed,

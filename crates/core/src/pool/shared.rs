@@ -69,10 +69,21 @@ impl SharedPool {
     /// Chooses a member for one attempt and counts it there; `None` when nobody is eligible or all eligible
     /// members are in `tried`. The chosen one is added to `tried`.
     pub fn pick(self: &Arc<Self>, tried: &mut Tried, rng: &Rng, now: Instant) -> Option<Lease> {
+        self.pick_by(None, tried, rng, now)
+    }
+
+    /// The same for a request with this [`digest`](crate::picker::digest) of its key, for algorithms that hash.
+    pub fn pick_by(
+        self: &Arc<Self>,
+        key: Option<u64>,
+        tried: &mut Tried,
+        rng: &Rng,
+        now: Instant,
+    ) -> Option<Lease> {
         let snapshot = self.snapshot.load();
         // A round is lost only to somebody who took a member's one trial, so there are few.
         for _ in 0..=snapshot.members().len() {
-            let query = Query::new(tried, now, rng);
+            let query = Query::new(tried, now, rng).with_key(key);
             let member = snapshot.pick(&query)?;
             if let Some(trial) = member.admit() {
                 tried.insert(member);

@@ -1,5 +1,6 @@
 //! What the tests of several files need.
 
+use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex};
 
 use super::{Member, MemberView, SharedPool};
@@ -25,6 +26,17 @@ pub(crate) fn members(count: usize) -> Vec<Arc<Member>> {
     let numbered = (0u32..).zip(backends(count));
     numbered
         .map(|(index, backend)| Arc::new(Member::new(index, backend)))
+        .collect()
+}
+
+/// Members with these weights, in this order.
+pub(crate) fn weighted(weights: &[u32]) -> Vec<Arc<Member>> {
+    let numbered = (0u32..).zip(backends(weights.len())).zip(weights);
+    numbered
+        .map(|((index, mut backend), weight)| {
+            backend.weight = NonZeroU32::new(*weight).unwrap();
+            Arc::new(Member::new(index, backend))
+        })
         .collect()
 }
 
