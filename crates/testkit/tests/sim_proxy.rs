@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use lb_core::config::settings::Settings;
 use lb_core::event::State;
 use lb_core::time::Instant;
 use lb_engine::app::Ended;
@@ -13,6 +14,8 @@ use lb_testkit::sim::{
 
 /// From a backend's return to its next request, at most.
 const RECOVERY: Duration = Duration::from_millis(500);
+/// A request that takes longer is stuck.
+const STUCK: Duration = Duration::from_millis(250);
 
 async fn three(world: &World) -> Proxy {
     let backends = world.backends(3);
@@ -88,25 +91,27 @@ fn a_crash_and_a_return_cost_no_get_and_half_a_second() {
 }
 
 #[test]
-fn a_frozen_backend_gets_nothing_new_after_the_guards_second() {
+fn a_frozen_backend_is_found_out_and_what_waits_there_is_rescued() {
     for seed in seeds(8) {
         sim(seed, |world| async move {
             let proxy = three(&world).await;
             world.load(proxy.address(), Load::closed(10, secs(12)));
             world.run_until(secs(3)).await;
             world.freeze("b2");
-            world.run_until(millis(4_200)).await;
+            world.run_until(millis(3_300)).await;
+            assert_eq!(proxy.members()[1].state, State::Stalled);
             let picks = proxy.picks()[1];
             world.run_until(secs(7)).await;
             let during = proxy.picks()[1] - picks;
-            // One trial at a time is allowed, and no trial is answered.
-            assert!(during <= 1, "{during} picks of a frozen member");
+            // A trial after one second, and after two more.
+            assert!(during <= 2, "{during} picks of a frozen member");
             assert_eq!(proxy.members()[1].state, State::Stalled);
             let thawed = world.now();
             world.thaw("b2");
             settled(&world, &proxy).await;
             let check = world.check();
             check.no_failed_get().answered_at_least(1000);
+            check.none_took_longer_than(STUCK);
             let back = check
                 .changes()
                 .iter()
@@ -116,6 +121,140 @@ fn a_frozen_backend_gets_nothing_new_after_the_guards_second() {
                 .expect("b2 is used again");
             let took = back.at.saturating_since(thawed);
             assert!(took < RECOVERY, "recovery took {took:?}");
+        });
+    }
+}
+
+#[test]
+fn a_thousand_requests_a_second_do_not_notice_that_one_of_three_backends_froze() {
+    for seed in seeds(3) {
+        sim(seed, |world| async move {
+            let proxy = three(&world).await;
+            let load = Load {
+                down: 0..=200,
+                ..Load::open(1_000, secs(5))
+            };
+            world.load(proxy.address(), load);
+            world.run_until(secs(2)).await;
+            world.freeze("b2");
+            world.run_until(secs(4)).await;
+            world.thaw("b2");
+            settled(&world, &proxy).await;
+            let check = world.check();
+            check.no_failed_get().answered_at_least(4_900);
+            check.none_took_longer_than(STUCK);
+        });
+    }
+}
+
+/// The defaults, but for a minute until the first byte.
+fn patient(backends: &[SocketAddr]) -> Settings {
+    let mut settings = settings(backends);
+    settings.pool.limits.first_byte = secs(60).since_origin();
+    settings
+}
+
+#[test]
+fn long_polls_among_fast_requests_stall_nobody_and_take_their_turns() {
+    let mixes = [(200, 60), (500, 30), (100, 300)].into_iter().cycle();
+    for (seed, (polls_per_mille, per_second)) in seeds(6).into_iter().zip(mixes) {
+        sim(seed, |world| async move {
+            let backends = world.backends(3);
+            for name in ["b1", "b2", "b3"] {
+                let polling = Behaviour {
+                    odd_per_mille: polls_per_mille,
+                    odd: vec![Answer::Poll],
+                    ..Behaviour::default()
+                };
+                world.behave(name, polling);
+            }
+            let proxy = world.proxy(patient(&backends)).await;
+            let load = Load {
+                down: 0..=200,
+                ..Load::open(per_second, secs(60))
+            };
+            world.run_until(secs(1)).await;
+            world.load(proxy.address(), load);
+            settled(&world, &proxy).await;
+            let check = world.check();
+            check.no_failed_get();
+            let stalled = check
+                .changes()
+                .iter()
+                .filter(|change| change.to == State::Stalled);
+            assert_eq!(stalled.count(), 0, "nobody is frozen");
+            let picks = proxy.picks();
+            let (least, most) = (picks.iter().min(), picks.iter().max());
+            let spread = most.zip(least).map(|(most, least)| most - least);
+            assert!(spread <= Some(1), "an exact turn: {picks:?}");
+        });
+    }
+}
+
+#[test]
+fn among_long_polls_a_frozen_backend_is_found_out_too() {
+    for seed in seeds(4) {
+        sim(seed, |world| async move {
+            let backends = world.backends(3);
+            for name in ["b1", "b2", "b3"] {
+                let polling = Behaviour {
+                    odd_per_mille: 100,
+                    odd: vec![Answer::Poll],
+                    ..Behaviour::default()
+                };
+                world.behave(name, polling);
+            }
+            let proxy = world.proxy(patient(&backends)).await;
+            let load = Load {
+                down: 0..=200,
+                ..Load::open(300, secs(44))
+            };
+            world.run_until(secs(1)).await;
+            world.load(proxy.address(), load);
+            world.run_until(secs(40)).await;
+            world.freeze("b2");
+            world.run_until(millis(40_250)).await;
+            assert_eq!(proxy.members()[1].state, State::Stalled);
+            world.thaw("b2");
+            settled(&world, &proxy).await;
+            world.check().no_failed_get();
+        });
+    }
+}
+
+#[test]
+fn a_pool_that_gets_slow_as_a_whole_keeps_its_members() {
+    for seed in seeds(6) {
+        sim(seed, |world| async move {
+            let proxy = three(&world).await;
+            let load = Load {
+                down: 0..=200,
+                ..Load::open(200, secs(20))
+            };
+            world.load(proxy.address(), load);
+            world.run_until(secs(5)).await;
+            for name in ["b1", "b2", "b3"] {
+                let slow = Behaviour {
+                    service_us: 1_000_000..=3_000_000,
+                    ..Behaviour::default()
+                };
+                world.behave(name, slow);
+            }
+            while world.now() < secs(20) {
+                world.run_for(Duration::from_millis(50)).await;
+                let out = proxy.members();
+                let out = out.iter().filter(|member| member.state != State::Up);
+                assert!(out.count() <= 1, "more than half are out");
+            }
+            settled(&world, &proxy).await;
+            world.check().no_failed_get();
+            let late = world
+                .check()
+                .changes()
+                .iter()
+                .filter(|change| change.at > secs(10) && change.to != State::Up)
+                .count();
+            assert_eq!(late, 0, "by then it is known to be slow");
         });
     }
 }

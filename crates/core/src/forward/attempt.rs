@@ -26,6 +26,8 @@ pub(super) struct Failure {
     pub(super) delivered: Delivered,
     /// The request, when nothing of it was sent.
     pub(super) unsent: Option<Box<Request<Body>>>,
+    /// Who is asked next, when the member stalled and the request is rescued.
+    pub(super) rescue: Option<Lease>,
 }
 
 impl Failure {
@@ -56,6 +58,7 @@ impl Failure {
             outcome,
             delivered: error.delivered,
             unsent: error.unsent,
+            rescue: None,
         }
     }
 
@@ -72,6 +75,18 @@ impl Failure {
             outcome,
             delivered: Delivered::Maybe,
             unsent: None,
+            rescue: None,
+        }
+    }
+
+    /// The member has stalled, and somebody else takes over.
+    fn stalled(rescue: Lease) -> Self {
+        Self {
+            reason: Reason::FirstByteTimeout,
+            outcome: Outcome::Abandoned,
+            delivered: Delivered::Maybe,
+            unsent: None,
+            rescue: Some(rescue),
         }
     }
 }
@@ -106,7 +121,8 @@ pub(super) struct Limits<'a> {
     pub(super) total: Instant,
 }
 
-/// Sends `request` and waits for the response head, with one sleep at a time.
+/// Sends `request` and waits for the response head, with one sleep at a time. While its member is stalled, every wake
+/// asks `rescue` for another one: what it grants ends the attempt.
 ///
 /// Dropping the future cancels the attempt.
 pub(super) async fn send<T: Transport, C: Timer>(
@@ -116,6 +132,7 @@ pub(super) async fn send<T: Transport, C: Timer>(
     lease: &mut Lease,
     request: Request<Body>,
     limits: &Limits<'_>,
+    rescue: &mut (dyn FnMut(Instant) -> Option<Lease> + Send),
 ) -> Result<Response<Body>, Failure> {
     let &Limits {
         upload,
@@ -138,12 +155,21 @@ pub(super) async fn send<T: Transport, C: Timer>(
         if going_up.is_some_and(|upload| upload.stage().0 == Stage::Sent) {
             going_up = None;
             lease.sent(timer.now());
+            sleep.set(None);
         }
         loop {
-            if let Some(sleep) = sleep.as_mut().as_pin_mut()
-                && sleep.poll(cx).is_pending()
+            let now = timer.now();
+            if lease.is_stuck(cx.waker(), now)
+                && let Some(next) = rescue(now)
             {
-                return Poll::Pending;
+                return Poll::Ready(Err(Failure::stalled(next)));
+            }
+            if let Some(running) = sleep.as_mut().as_pin_mut() {
+                if running.poll(cx).is_pending() {
+                    return Poll::Pending;
+                }
+                sleep.set(None);
+                continue;
             }
             let waiting = Waiting {
                 began,
@@ -151,8 +177,11 @@ pub(super) async fn send<T: Transport, C: Timer>(
                 total,
                 upload: upload.map(|upload| upload.stage()),
             };
-            match judge(&waiting, patience, timer.now()) {
-                Verdict::Wait(until) => sleep.set(Some(timer.sleep_until(until))),
+            match judge(&waiting, patience, now) {
+                Verdict::Wait(until) => {
+                    let until = lease.stuck_at(now).map_or(until, |at| at.min(until));
+                    sleep.set(Some(timer.sleep_until(until)));
+                }
                 Verdict::Expired(reason) => {
                     let upload = upload.map(|upload| &**upload);
                     return Poll::Ready(Err(Failure::expired(reason, upload)));

@@ -52,11 +52,16 @@ impl Budget {
         if retries <= allowed {
             return true;
         }
+        self.refund(now);
+        false
+    }
+
+    /// Gives a retry back that was taken and not made.
+    pub(super) fn refund(&self, now: Instant) {
         self.update(now, |slot| Slot {
             retries: slot.retries.saturating_sub(1),
             ..slot
         });
-        false
     }
 
     fn update(&self, now: Instant, change: impl Fn(Slot) -> Slot) {
@@ -179,6 +184,14 @@ mod tests {
             budget.deposit(at(4));
         }
         assert_eq!(withdrawals(&budget, at(4)), 1);
+    }
+
+    #[test]
+    fn what_was_not_spent_comes_back() {
+        let budget = Budget::new(20);
+        assert_eq!(withdrawals(&budget, at(0)), 100);
+        budget.refund(at(0));
+        assert_eq!(withdrawals(&budget, at(0)), 1);
     }
 
     #[test]

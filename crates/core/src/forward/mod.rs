@@ -206,17 +206,20 @@ impl<T: Transport, C: Timer> Forwarder<T, C> {
         let mut tried = Tried::new();
         let mut last = Reason::NoMember;
         let mut retries = 0;
+        let mut rescue = None;
         loop {
             let now = self.timer.now();
-            let Some(mut lease) = self.shared.pool.pick_by(key, &mut tried, &self.rng, now) else {
+            let next = rescue.take();
+            let Some(mut lease) = next.or_else(|| self.pick(key, &mut tried, &errand, now)) else {
                 return Err(last);
             };
             visit.record.attempt(&lease);
             if asked.hostless {
                 name_host(&mut request, &lease);
             }
-            let failure = match self
-                .attempt(&mut lease, request, &errand, visit.total)
+            let mut rescuer = |now| self.rescue(key, &mut tried, &errand, retries, now);
+            let mut failure = match self
+                .attempt(&mut lease, request, &errand, visit.total, &mut rescuer)
                 .await
             {
                 Ok(response) => {
@@ -229,14 +232,59 @@ impl<T: Transport, C: Timer> Forwarder<T, C> {
                 Err(failure) => failure,
             };
             let now = self.timer.now();
-            lease.finish(failure.outcome, now);
             last = failure.reason;
-            request = self.next_request(failure, &mut errand, retries, now)?;
+            rescue = failure.rescue.take();
+            request = if rescue.is_some() {
+                lease.leave(now);
+                errand.again().ok_or(last)?
+            } else {
+                lease.finish(failure.outcome, now);
+                self.next_request(failure, &mut errand, retries, now)?
+            };
             if now >= visit.total {
                 return Err(Reason::TotalTimeout);
             }
             retries += 1;
         }
+    }
+
+    /// Whom to ask. A request that cannot be taken back does not test a stalled member if there is anybody else.
+    fn pick(
+        &self,
+        key: Option<u64>,
+        tried: &mut Tried,
+        errand: &Errand<C>,
+        now: Instant,
+    ) -> Option<Lease> {
+        let lease = self.shared.pool.pick_by(key, tried, &self.rng, now)?;
+        if lease.tests_a_stalled_member() && !errand.is_repeatable() {
+            return self
+                .shared
+                .pool
+                .pick_by(key, tried, &self.rng, now)
+                .or(Some(lease));
+        }
+        Some(lease)
+    }
+
+    /// Somebody else for a request that waits at a stalled member, under the rules of a retry.
+    fn rescue(
+        &self,
+        key: Option<u64>,
+        tried: &mut Tried,
+        errand: &Errand<C>,
+        retries: u32,
+        now: Instant,
+    ) -> Option<Lease> {
+        let may = retries < self.rules.retries && errand.is_repeatable();
+        if !may || !self.shared.budget.withdraw(now) {
+            return None;
+        }
+        let lease = self.shared.pool.pick_by(key, tried, &self.rng, now);
+        if lease.is_none() {
+            self.shared.budget.refund(now);
+        }
+        lease
     }
 
     async fn attempt(
@@ -245,6 +293,7 @@ impl<T: Transport, C: Timer> Forwarder<T, C> {
         request: Request<Body>,
         errand: &Errand<C>,
         total: Instant,
+        rescue: &mut (dyn FnMut(Instant) -> Option<Lease> + Send),
     ) -> Result<Response<Body>, Failure> {
         let member = Arc::clone(lease.member());
         let attempt = Attempt {
@@ -264,6 +313,7 @@ impl<T: Transport, C: Timer> Forwarder<T, C> {
             lease,
             request,
             &limits,
+            rescue,
         )
         .await
     }

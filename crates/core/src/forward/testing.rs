@@ -112,7 +112,7 @@ pub(super) fn run<F: Future>(clock: &Clock, future: F) -> F::Output {
 }
 
 /// Polls once.
-pub(super) fn poll_once<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
+pub(super) fn poll_once<F: Future + ?Sized>(future: Pin<&mut F>) -> Poll<F::Output> {
     let waker = noop_waker();
     future.poll(&mut Context::from_waker(&waker))
 }

@@ -6,13 +6,15 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 
 use futures::stream::{FuturesUnordered, Stream};
+use http::{Response, StatusCode};
 use http_body::Body as _;
 
 use super::probe::{DRAIN_MAX, Finding, Probe};
 use crate::body::Body;
 use crate::config::settings::Check;
+use crate::error::TransportError;
 use crate::pool::SharedPool;
-use crate::time::{Timer, timeout};
+use crate::time::{Elapsed, Timer, timeout};
 use crate::transport::Transport;
 
 /// Probes every member, watches for stalled ones, offers trials, and applies what comes back, until dropped.
@@ -94,9 +96,15 @@ async fn ask<T: Transport, C: Timer>(
     probe: &Probe,
 ) -> (Finding, Option<Body>) {
     let attempt = probe.attempt();
+    let late = probe.deadline();
     match &probe.settings.check {
+        Check::Tcp if probe.stalled => {
+            let answer = transport.send(&attempt, probe.sign_of_life());
+            let (result, body) = split(timeout(timer, late, answer).await);
+            (probe.judge_sign_of_life(&result), body)
+        }
         Check::Tcp => {
-            let result = timeout(timer, probe.deadline(), transport.check(&attempt)).await;
+            let result = timeout(timer, late, transport.check(&attempt)).await;
             (probe.judge_connection(&result, timer.now()), None)
         }
         Check::Http {
@@ -104,20 +112,21 @@ async fn ask<T: Transport, C: Timer>(
             path,
             expect,
         } => {
-            let request = probe.request(method, path);
-            let answer = transport.send(&attempt, request);
-            let mut body = None;
-            let result = timeout(timer, probe.deadline(), answer)
-                .await
-                .map(|answer| {
-                    answer.map(|response| {
-                        let status = response.status();
-                        body = Some(response.into_body());
-                        status
-                    })
-                });
+            let answer = transport.send(&attempt, probe.request(method, path));
+            let (result, body) = split(timeout(timer, late, answer).await);
             (probe.judge_answer(&result, expect, timer.now()), body)
         }
+    }
+}
+
+type Asked<A> = Result<Result<A, TransportError>, Elapsed>;
+
+/// What is judged of an answer, and the rest of it.
+fn split(answer: Asked<Response<Body>>) -> (Asked<StatusCode>, Option<Body>) {
+    match answer {
+        Ok(Ok(response)) => (Ok(Ok(response.status())), Some(response.into_body())),
+        Ok(Err(error)) => (Ok(Err(error)), None),
+        Err(late) => (Err(late), None),
     }
 }
 

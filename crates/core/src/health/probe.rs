@@ -26,6 +26,8 @@ pub(crate) struct Probe {
     pub(crate) member: Arc<Member>,
     pub(crate) settings: Arc<ProbeSettings>,
     pub(crate) started: Instant,
+    /// The member had stalled.
+    pub(crate) stalled: bool,
 }
 
 /// What a probe found out.
@@ -54,7 +56,26 @@ impl Probe {
 
     /// Does a pass mean that the process answers, and not only that its kernel accepts?
     pub(crate) fn asks_the_process(&self) -> bool {
-        matches!(self.settings.check, Check::Http { .. })
+        self.stalled || matches!(self.settings.check, Check::Http { .. })
+    }
+
+    /// What a stalled member is asked that is checked by TCP alone: a frozen process accepts, too, so only an answer
+    /// tells. Which one does not matter (RFC 9110 §9.3.2: a HEAD asks for nothing but a head).
+    pub(crate) fn sign_of_life(&self) -> Request<Body> {
+        self.request(&Method::HEAD, &PathAndQuery::from_static("/"))
+    }
+
+    /// What the answer to that means. None is no news: the member is out already, and it is not this that it is
+    /// checked by.
+    pub(crate) fn judge_sign_of_life(
+        &self,
+        result: &Result<Result<StatusCode, TransportError>, Elapsed>,
+    ) -> Finding {
+        match result {
+            Ok(Ok(_)) => Finding::Passed,
+            Ok(Err(error)) if error.is_connect_failure() => judge_error(error),
+            Ok(Err(_)) | Err(Elapsed) => Finding::Nothing,
+        }
     }
 
     /// The request of an HTTP probe.
@@ -128,6 +149,7 @@ mod tests {
             member: members(1).remove(0),
             settings: Arc::default(),
             started: at(5000),
+            stalled: false,
         }
     }
 

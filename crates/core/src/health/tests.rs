@@ -431,8 +431,13 @@ fn a_frozen_member_is_out_when_its_second_is_over() {
         let mut world = World::new(&[WELL; 3], tcp());
         world.run_to(start);
         world.set(0, Reply::Freezes);
-        let _stuck = [world.pick_at(0), world.pick_at(0)];
+        let mut stuck = [world.pick_at(0), world.pick_at(0)];
         world.run_to(start + 50);
+        world.answer(1);
+        for lease in &mut stuck {
+            assert!(!lease.is_stuck(Waker::noop(), world.now()));
+        }
+        world.run_to(start + 500);
         world.answer(1);
         world.run_to(start + 995);
         assert_eq!(world.states(), [Up; 3]);
@@ -441,6 +446,20 @@ fn a_frozen_member_is_out_when_its_second_is_over() {
         // Its kernel goes on accepting, and that does not count.
         world.run_to(start + 5000);
         assert_eq!(world.states(), [Stalled, Up, Up]);
+        // It is asked for a sign of life instead. Which answer it gives does not matter.
+        world.set(0, Reply::Answers(500));
+        world.run_to(start + 6100);
+        assert_eq!(world.states(), [Up; 3]);
+        let heads = world.script.0.lock().unwrap().heads.clone();
+        assert!(
+            heads
+                .iter()
+                .all(|head| head.method == Method::HEAD && head.uri == "/")
+        );
+        let [first, .., last] = &heads[..] else {
+            panic!("it was not asked");
+        };
+        assert_eq!(first.headers, last.headers);
     }
 }
 
@@ -449,8 +468,13 @@ fn a_thawed_member_is_back_with_its_next_http_probe() {
     let mut world = World::new(&[WELL; 3], http(Method::GET));
     world.run_to(100);
     world.set(0, Reply::Freezes);
-    let _stuck = [world.pick_at(0), world.pick_at(0)];
+    let mut stuck = [world.pick_at(0), world.pick_at(0)];
     world.run_to(200);
+    world.answer(1);
+    for lease in &mut stuck {
+        assert!(!lease.is_stuck(Waker::noop(), world.now()));
+    }
+    world.run_to(600);
     world.answer(1);
     world.run_to(1200);
     assert_eq!(world.states(), [Stalled, Up, Up]);

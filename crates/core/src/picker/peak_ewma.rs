@@ -76,12 +76,12 @@ mod tests {
     #[test]
     fn of_two_the_slower_one_is_avoided_until_its_past_has_faded() {
         let all = members(2);
-        all[0].answered_after(Duration::from_millis(400), at(0));
-        all[1].answered_after(Duration::from_millis(20), at(0));
+        all[0].note_latency(Duration::from_millis(400), at(0));
+        all[1].note_latency(Duration::from_millis(20), at(0));
         let picker = peak_ewma().build(&all, None);
         assert_eq!(counts_at(&*picker, 2, 100, at(1000)), [0, 100]);
         // Only the one that is asked keeps its mean fresh.
-        all[1].answered_after(Duration::from_millis(20), at(60_000));
+        all[1].note_latency(Duration::from_millis(20), at(60_000));
         assert_eq!(counts_at(&*picker, 2, 100, at(60_000)), [100, 0]);
     }
 
@@ -89,7 +89,7 @@ mod tests {
     fn a_member_that_hangs_is_avoided_before_it_answers() {
         let all = members(2);
         for member in &all {
-            member.answered_after(Duration::from_millis(20), at(0));
+            member.note_latency(Duration::from_millis(20), at(0));
         }
         let picker = peak_ewma().build(&all, None);
         all[0].begin();
@@ -103,7 +103,7 @@ mod tests {
     #[test]
     fn a_stranger_gets_one_request_and_then_has_to_answer() {
         let all = members(2);
-        all[1].answered_after(Duration::from_millis(900), at(0));
+        all[1].note_latency(Duration::from_millis(900), at(0));
         let picker = peak_ewma().build(&all, None);
         assert_eq!(counts_at(&*picker, 2, 10, at(0)), [10, 0]);
         all[0].begin();

@@ -104,7 +104,7 @@ fn concurrently(algorithm: &dyn Algorithm) {
                     let choice = picker.pick(&query).unwrap();
                     assert_ne!(choice, thread as usize);
                     all[choice].begin();
-                    all[choice].answered_after(Duration::from_millis(1), now);
+                    all[choice].note_latency(Duration::from_millis(1), now);
                     all[choice].end(Outcome::Answered(StatusCode::OK));
                 }
             });
@@ -168,7 +168,7 @@ pub(super) fn slow_share(algorithm: &dyn Algorithm, lane: Lane) -> f64 {
             let member = &all[member];
             member.stop_waiting();
             member.heard(now);
-            member.answered_after(Duration::from_micros(micros - since), now);
+            member.note_latency(Duration::from_micros(micros - since), now);
             member.end(Outcome::Answered(StatusCode::OK));
             if lane == Lane::Single {
                 continue;

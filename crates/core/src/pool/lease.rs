@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::task::Waker;
 use std::time::Duration;
 
 use http::StatusCode;
@@ -9,6 +10,8 @@ use http::StatusCode;
 use super::{Member, SharedPool};
 use crate::backend::Backend;
 use crate::error::Cause;
+use crate::health::normal::Class;
+use crate::health::stall::LATE;
 use crate::health::trial::TrialEnd;
 use crate::time::Instant;
 
@@ -34,10 +37,10 @@ pub struct Lease {
     pool: Arc<SharedPool>,
     member: Arc<Member>,
     picked: Instant,
-    /// When the whole request was sent.
-    sent: Instant,
-    /// It counts as waiting for its first byte.
-    waiting: bool,
+    /// Since when it counts as waiting for its first byte.
+    waiting: Option<Instant>,
+    /// Its place among those that have waited for long.
+    late: Option<u64>,
     answered: bool,
     /// It is the one trial of its member, and has shown nothing yet.
     trial: bool,
@@ -56,8 +59,8 @@ impl Lease {
             pool,
             member,
             picked: now,
-            sent: now,
-            waiting: false,
+            waiting: None,
+            late: None,
             answered: false,
             trial,
             ended: false,
@@ -84,14 +87,60 @@ impl Lease {
 
     /// The whole request is sent: from `now` on the attempt waits for its first byte. A new lease waits already.
     pub fn sent(&mut self, now: Instant) {
-        if self.answered || self.waiting {
+        if self.answered || self.waiting.is_some() {
             return;
         }
-        self.waiting = true;
-        self.sent = now;
-        if self.member.wait(now) {
+        self.waiting = Some(now);
+        self.member.wait(now);
+    }
+
+    /// When after `now` the answer of [`is_stuck`](Self::is_stuck) may become another one without a wake.
+    pub(crate) fn stuck_at(&self, now: Instant) -> Option<Instant> {
+        let sent = self.waiting?;
+        let at = match self.late {
+            None => sent + LATE,
+            Some(_) if self.trial => sent + self.member.trial_wait(),
+            Some(_) => return None,
+        };
+        (at > now).then_some(at)
+    }
+
+    /// Does the attempt wait at a member that has stalled, so that its request had better go elsewhere? Once it has
+    /// waited for [`LATE`], `waker` is woken when the member stalls.
+    pub(crate) fn is_stuck(&mut self, waker: &Waker, now: Instant) -> bool {
+        let Some(sent) = self.waiting.filter(|&sent| sent + LATE <= now) else {
+            return false;
+        };
+        match self.late {
+            Some(key) => self.member.late().renew(key, waker),
+            None => self.is_late(sent, waker, now),
+        }
+        // A trial is made because the member has stalled: it has its own time.
+        let tests = self.trial && now < sent + self.member.trial_wait();
+        self.member.is_stalled() && !tests
+    }
+
+    fn is_late(&mut self, sent: Instant, waker: &Waker, now: Instant) {
+        let (key, late) = self.member.late().register(sent, waker);
+        self.late = Some(key);
+        if late > 1 && self.member.last_byte() + LATE / 2 <= now {
             self.pool.look_soon();
         }
+    }
+
+    /// The request goes elsewhere, because the member has stalled: a failure only of a trial.
+    pub(crate) fn leave(self, now: Instant) {
+        let outcome = if self.trial {
+            Outcome::Failed(Cause::TimedOut)
+        } else {
+            Outcome::Abandoned
+        };
+        self.finish(outcome, now);
+    }
+
+    /// Is it the one request that tests whether a stalled member is back?
+    pub(crate) fn tests_a_stalled_member(&self) -> bool {
+        self.trial && self.member.is_stalled()
     }
 
     /// The member sent something: it is alive, and this attempt no longer waits for its first byte.
@@ -99,13 +148,13 @@ impl Lease {
     /// Called at the head and at each frame of the body; it costs two relaxed accesses unless something changes.
     pub fn byte(&mut self, now: Instant) {
         self.member.heard(now);
-        // An answer that came before the request was through tells no time.
-        if !self.answered && self.waiting {
-            let time = now.saturating_since(self.sent);
-            self.member.answered_after(time, now);
-        }
         self.answered = true;
-        self.stop_waiting();
+        if let Some(sent) = self.waiting {
+            let counted = self.stop_waiting();
+            let time = now.saturating_since(sent);
+            self.member.classify(time, counted);
+            self.member.note_latency(time, now);
+        }
         if self.trial {
             self.trial = false;
             self.pool.trial_ended(&self.member, TrialEnd::Answered(now));
@@ -122,7 +171,7 @@ impl Lease {
         }
         if matches!(outcome, Outcome::Failed(_)) {
             let time = now.saturating_since(self.picked).max(FAILURE);
-            self.member.answered_after(time, now);
+            self.member.note_latency(time, now);
         }
         self.end(outcome);
         if let Outcome::ConnectFailed(cause) = outcome {
@@ -144,10 +193,11 @@ impl Lease {
         self.member.end(outcome);
     }
 
-    fn stop_waiting(&mut self) {
-        if std::mem::take(&mut self.waiting) {
-            self.member.stop_waiting();
-        }
+    /// Returns as what the attempt was counted among the answers already.
+    fn stop_waiting(&mut self) -> Option<Class> {
+        self.waiting.take()?;
+        self.member.stop_waiting();
+        self.member.late().remove(self.late.take()?)
     }
 }
 

@@ -4,6 +4,7 @@
 //! I/O, takes no lock and reads no clock.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::slot::Slot;
 use super::view::MemberView;
@@ -11,6 +12,7 @@ use super::{Member, Snapshot};
 use crate::config::settings::{Health, PoolSettings, ProbeSettings};
 use crate::error::Cause;
 use crate::event::{State, Trigger};
+use crate::health::normal::Counts;
 use crate::health::probe::{Finding, Probe};
 use crate::health::schedule::{Schedule, jittered};
 use crate::health::stall::{self, LastBytes};
@@ -34,6 +36,11 @@ pub(super) struct Pool {
     last_look: Instant,
     next_look: Instant,
     reports: Vec<Report>,
+    /// How long the answers of all members took, as of the last regular look.
+    learned: Counts,
+    next_lesson: Instant,
+    /// Members that were just found stalled.
+    stuck: Vec<Arc<Member>>,
     /// Something became due before what the monitor was told.
     urgent: bool,
 }
@@ -78,6 +85,9 @@ impl Pool {
             last_look: now,
             next_look: now + stall::LOOK_EVERY,
             reports: Vec::new(),
+            learned: Counts::default(),
+            next_lesson: now,
+            stuck: Vec::new(),
             urgent: false,
         };
         pool.published = pool.eligible();
@@ -127,6 +137,11 @@ impl Pool {
         std::mem::take(&mut self.reports)
     }
 
+    /// The members at which requests wait in vain since this was last asked.
+    pub(super) fn take_stuck(&mut self) -> Vec<Arc<Member>> {
+        std::mem::take(&mut self.stuck)
+    }
+
     /// Must the monitor ask again before the time it was given?
     pub(super) fn take_urgent(&mut self) -> bool {
         std::mem::take(&mut self.urgent)
@@ -147,6 +162,7 @@ impl Pool {
                     member: Arc::clone(&self.slots[index].member),
                     settings: Arc::clone(settings),
                     started: now,
+                    stalled: self.slots[index].stalled_since().is_some(),
                 });
             }
         }
@@ -237,26 +253,53 @@ impl Pool {
         self.offer_trials(now);
     }
 
+    /// Learns what is normal, now and then.
+    fn learn(&mut self, now: Instant) {
+        if now < self.next_lesson {
+            return;
+        }
+        self.next_lesson = now + stall::LOOK_EVERY;
+        self.learned = Counts::default();
+        for slot in &mut self.slots {
+            slot.learned = slot.member.learned();
+            self.learned.add(&slot.learned);
+        }
+    }
+
     fn watch(&mut self, now: Instant) {
-        let bytes = LastBytes::of(self.slots.iter().map(|slot| slot.member.signs().last_byte));
+        self.learn(now);
+        let bytes = LastBytes::of(self.slots.iter().map(|slot| slot.member.last_byte()));
         let mut out = self.slots.iter().filter(|slot| slot.is_out()).count();
         for index in 0..self.slots.len() {
             let slot = &mut self.slots[index];
-            let signs = slot.signs();
-            if slot.state == State::Stalled && signs.last_byte > slot.since {
-                // The byte came while the state was being set, and its lease could not know.
-                self.heard_from(index, now);
-            } else if !slot.is_out() {
-                let others = bytes.except(index);
-                if signs.stalled(others, now) && stall::may_go(out, self.slots.len()) {
-                    out += 1;
-                    let trigger = self.slots[index].stall(signs, now);
-                    self.settle(index, Some(trigger), now);
-                } else if let Some(at) = signs.crosses_at().filter(|at| *at > now) {
-                    self.look_by(at.max(now + stall::LOOK_GAP));
+            if let Some(since) = slot.stalled_since() {
+                if slot.member.last_byte() > since {
+                    // The byte came while the state was being set, and its lease could not know.
+                    self.heard_from(index, now);
+                }
+                continue;
+            }
+            match slot.look(&self.learned, bytes.except(index), now) {
+                stall::Finding::Calm => {}
+                stall::Finding::Doubtful(again) => {
+                    self.look_by(again.max(now + stall::LOOK_GAP));
+                }
+                stall::Finding::Stalled { waiting, silence } => {
+                    let is_out = slot.is_out();
+                    if is_out || stall::may_go(out, self.slots.len()) {
+                        out += usize::from(!is_out);
+                        self.stall(index, waiting, silence, now);
+                    }
                 }
             }
         }
+    }
+
+    fn stall(&mut self, index: usize, waiting: u32, silence: Duration, now: Instant) {
+        let slot = &mut self.slots[index];
+        let trigger = slot.stall(waiting, silence, &self.learned, now);
+        self.stuck.push(Arc::clone(&slot.member));
+        self.settle(index, Some(trigger), now);
     }
 
     fn offer_trials(&mut self, now: Instant) {

@@ -8,9 +8,11 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::Outcome;
+use super::late::Late;
 use super::latency::Latency;
 use super::view::Counters;
 use crate::backend::Backend;
+use crate::health::normal::{Class, Counts, Times};
 use crate::health::stall::Signs;
 use crate::time::Instant;
 
@@ -32,13 +34,19 @@ pub struct Member {
     in_flight: AtomicU32,
     /// Leases without a first byte.
     waiting: AtomicU32,
-    /// When the oldest uninterrupted wait began, in nanoseconds.
+    /// When the first of those that wait now began to, in nanoseconds.
     waiting_since: AtomicU64,
     /// When the member last sent something, in nanoseconds.
     last_byte: AtomicU64,
     latency: Latency,
     /// The attempts in flight at all members, for those who must know.
     crowd: Option<Arc<AtomicU32>>,
+    /// How long its answers took.
+    times: Times,
+    /// Leases that have waited for long.
+    late: Late,
+    /// How long a trial may wait while the member is stalled, in nanoseconds.
+    trial_wait: AtomicU64,
     tally: Tally,
 }
 
@@ -67,6 +75,9 @@ impl Member {
             last_byte: AtomicU64::new(0),
             latency: Latency::default(),
             crowd: None,
+            times: Times::default(),
+            late: Late::default(),
+            trial_wait: AtomicU64::new(0),
             tally: Tally::default(),
         }
     }
@@ -159,15 +170,13 @@ impl Member {
         }
     }
 
-    /// One more waits for its first byte. `true` when it is the second, and the member has been silent for too long
-    /// already.
-    pub(crate) fn wait(&self, now: Instant) -> bool {
+    /// One more waits for its first byte.
+    pub(crate) fn wait(&self, now: Instant) {
         // The time goes first: whoever sees the count sees when it began.
         if self.waiting.load(Ordering::Relaxed) == 0 {
             self.waiting_since.store(now.as_nanos(), Ordering::Relaxed);
         }
-        let others = self.waiting.fetch_add(1, Ordering::AcqRel);
-        others == 1 && self.signs().crosses_at().is_some_and(|at| at <= now)
+        self.waiting.fetch_add(1, Ordering::AcqRel);
     }
 
     /// One less waits.
@@ -181,7 +190,7 @@ impl Member {
     }
 
     /// An attempt had its first byte after `time`.
-    pub(crate) fn answered_after(&self, time: Duration, now: Instant) {
+    pub(crate) fn note_latency(&self, time: Duration, now: Instant) {
         self.latency.observe(time, now);
     }
 
@@ -192,11 +201,11 @@ impl Member {
 
     /// For how long requests have waited here without a byte.
     pub(crate) fn silence(&self, now: Instant) -> Duration {
-        let signs = self.signs();
-        match signs.waiting {
-            0 => Duration::ZERO,
-            _ => now.saturating_since(signs.silent_since),
+        if self.waiting() == 0 {
+            return Duration::ZERO;
         }
+        let since = Instant::from_nanos(self.waiting_since.load(Ordering::Relaxed));
+        now.saturating_since(since.max(self.last_byte()))
     }
 
     /// Counts the end of an attempt.
@@ -223,16 +232,49 @@ impl Member {
         counter.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// What the stall guard looks at.
-    pub(crate) fn signs(&self) -> Signs {
-        let waiting = self.waiting();
-        let last_byte = Instant::from_nanos(self.last_byte.load(Ordering::Relaxed));
-        let since = Instant::from_nanos(self.waiting_since.load(Ordering::Relaxed));
+    /// When the member last sent something; the origin if never.
+    pub(crate) fn last_byte(&self) -> Instant {
+        Instant::from_nanos(self.last_byte.load(Ordering::Relaxed))
+    }
+
+    /// What the stall guard looks at; the process also answered something else at `answered`.
+    pub(crate) fn signs(&self, answered: Instant) -> Signs {
+        let heard = self.last_byte().max(answered);
         Signs {
-            waiting,
-            last_byte,
-            silent_since: since.max(last_byte),
+            sent: self.late.fresh(heard),
+            heard,
         }
+    }
+
+    /// The requests that have waited for long.
+    pub(super) fn late(&self) -> &Late {
+        &self.late
+    }
+
+    /// A first byte came after so long; the request was counted already if it had been overtaken.
+    pub(super) fn classify(&self, wait: Duration, counted: Option<Class>) {
+        let class = Class::of(wait);
+        match counted {
+            None => self.times.add(class),
+            Some(before) => self.times.recount(before, class),
+        }
+    }
+
+    /// How long its answers took, those included that are still to come and overtaken.
+    pub(crate) fn learned(&self) -> Counts {
+        self.late.count(self.last_byte(), &self.times);
+        self.times.fade();
+        self.times.counts()
+    }
+
+    /// How long a trial may wait here while the member is stalled.
+    pub(crate) fn trial_wait(&self) -> Duration {
+        Duration::from_nanos(self.trial_wait.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn set_trial_wait(&self, wait: Duration) {
+        let nanos = u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX);
+        self.trial_wait.store(nanos, Ordering::Relaxed);
     }
 
     /// The counts so far.

@@ -21,6 +21,7 @@
 //! assert_eq!(pool.view()[0].in_flight, 0);
 //! ```
 
+mod late;
 mod latency;
 mod lease;
 mod machine;

@@ -167,7 +167,9 @@ impl SharedPool {
         let reports = pool.take_reports();
         let eligible = self.snapshot.load().members().len();
         let urgent = pool.take_urgent();
+        let stuck = pool.take_stuck();
         drop(pool);
+        stuck.iter().for_each(|member| member.late().wake());
         if urgent {
             self.ring();
         }

@@ -1,12 +1,14 @@
 //! What the pool knows about one member: the facts from which its one visible state follows.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Member;
 use crate::error::Cause;
 use crate::event::{ProbeFailure, State, Trigger};
+use crate::health::normal::{self, Counts};
 use crate::health::probe::Probe;
-use crate::health::stall::Signs;
+use crate::health::stall::Finding;
 use crate::health::tracker::{Tracker, Verdict};
 use crate::health::trial::Trials;
 use crate::time::Instant;
@@ -21,7 +23,12 @@ pub(super) struct Slot {
     tracker: Tracker,
     /// Since when a connect failure stands against it.
     suspect: Option<Instant>,
-    stalled: bool,
+    /// Since when requests wait there in vain.
+    stalled: Option<Instant>,
+    /// Since when others answer and it does not.
+    doubt: Option<Instant>,
+    /// How long its answers took, as of the last regular look.
+    pub(super) learned: Counts,
     /// When the process itself last answered a probe.
     answered_probe: Instant,
     /// When it last came back. What began before then says nothing about now.
@@ -37,7 +44,9 @@ impl Slot {
             trials: None,
             tracker,
             suspect: None,
-            stalled: false,
+            stalled: None,
+            doubt: None,
+            learned: Counts::default(),
             answered_probe: Instant::ORIGIN,
             readmitted: Instant::ORIGIN,
         };
@@ -50,7 +59,7 @@ impl Slot {
         match self.tracker.verdict() {
             Verdict::Down => State::Down,
             _ if self.suspect.is_some() => State::Suspect,
-            _ if self.stalled => State::Stalled,
+            _ if self.stalled.is_some() => State::Stalled,
             Verdict::Unknown => State::Unknown,
             Verdict::Up => State::Up,
         }
@@ -89,9 +98,15 @@ impl Slot {
         self.trials.is_some_and(|trials| trials.is_offered())
     }
 
-    /// What the stall guard looks at.
-    pub(super) fn signs(&self) -> Signs {
-        self.member.signs().excused(self.answered_probe)
+    /// Since when it counts as stalled, whatever else is wrong with it.
+    pub(super) fn stalled_since(&self) -> Option<Instant> {
+        self.stalled
+    }
+
+    /// The stall guard looks: `pool` is what is normal everywhere, `others_byte` when another member last sent something.
+    pub(super) fn look(&mut self, pool: &Counts, others_byte: Instant, now: Instant) -> Finding {
+        let signs = self.member.signs(self.answered_probe);
+        signs.judge((&self.learned, pool), others_byte, &mut self.doubt, now)
     }
 
     /// A probe passed. `alone`: nobody is up, so one pass is enough.
@@ -101,7 +116,7 @@ impl Slot {
         }
         if probe.asks_the_process() {
             self.answered_probe = now;
-            self.set_stalled(false);
+            self.recover();
         }
         self.suspect = None;
         let count = match self.tracker.record(true) {
@@ -114,10 +129,10 @@ impl Slot {
 
     /// A probe failed. That leaves a suspect member out, and counts.
     pub(super) fn failed(&mut self, failure: ProbeFailure, now: Instant) -> Option<Trigger> {
-        if failure == ProbeFailure::Transport(Cause::Refused) && self.stalled {
+        if failure == ProbeFailure::Transport(Cause::Refused) && self.stalled.is_some() {
             self.suspect.get_or_insert(now);
             // A frozen process refuses nothing: whatever was silent there is gone.
-            self.set_stalled(false);
+            self.recover();
         }
         let count = self.tracker.record(false);
         if count.is_some() {
@@ -142,7 +157,7 @@ impl Slot {
             return None;
         }
         if cause == Cause::Refused {
-            self.set_stalled(false);
+            self.recover();
         }
         if self.tracker.verdict() != Verdict::Down {
             self.suspect = Some(now);
@@ -150,30 +165,36 @@ impl Slot {
         Some(Trigger::ConnectFailed(cause))
     }
 
-    /// Requests wait and nothing comes.
-    pub(super) fn stall(&mut self, signs: Signs, now: Instant) -> Trigger {
-        self.set_stalled(true);
-        Trigger::Silent {
-            waiting: signs.waiting,
-            silence: now.saturating_since(signs.silent_since),
-        }
+    /// So many requests waited for so long, and nothing came.
+    pub(super) fn stall(
+        &mut self,
+        waiting: u32,
+        silence: Duration,
+        pool: &Counts,
+        now: Instant,
+    ) -> Trigger {
+        self.member
+            .set_trial_wait(normal::patience(&self.learned, pool));
+        self.stalled = Some(now);
+        self.member.set_stalled(true);
+        Trigger::Silent { waiting, silence }
     }
 
     /// A byte came.
     pub(super) fn answered(&mut self) -> Trigger {
-        self.set_stalled(false);
+        self.recover();
         Trigger::Answered
     }
 
     /// The trial request was answered.
     pub(super) fn trial_answered(&mut self) -> Trigger {
         self.suspect = None;
-        self.set_stalled(false);
+        self.recover();
         Trigger::TrialAnswered
     }
 
-    fn set_stalled(&mut self, stalled: bool) {
-        self.stalled = stalled;
-        self.member.set_stalled(stalled);
+    fn recover(&mut self) {
+        self.stalled = None;
+        self.member.set_stalled(false);
     }
 }

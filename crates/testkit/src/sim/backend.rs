@@ -22,6 +22,9 @@ use crate::conformance::wire::{Framing, Head, Piece, Progress, Wire};
 /// Bytes that are written at a time.
 const PIECE: usize = 4096;
 
+/// How long a poll takes.
+const POLL: Duration = Duration::from_secs(30);
+
 /// What a backend does with a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Answer {
@@ -43,6 +46,8 @@ pub enum Answer {
     CutBody,
     /// More bytes than the message has.
     Surplus,
+    /// A whole answer after half a minute.
+    Poll,
 }
 
 /// How a backend behaves from now on.
@@ -145,7 +150,10 @@ impl Backend {
             }
             let service = lock(&self.behaviour).service_us.clone();
             let width = service.end() - service.start() + 1;
-            let service = Duration::from_micros(service.start() + self.rng.below(width));
+            let mut service = Duration::from_micros(service.start() + self.rng.below(width));
+            if answer == Answer::Poll {
+                service = POLL;
+            }
             let timer = self.runtime.timer();
             timer.sleep_until(timer.now() + service).await;
             let size = number(&head, "x-down")?.unwrap_or(0);
@@ -192,7 +200,7 @@ impl Backend {
         let (version, status, framing, sent) = match answer {
             Answer::Status(status) if self.rng.below(2) == 0 => (1, status, Framing::Chunked, size),
             Answer::Status(status) => (1, status, Framing::Length(size), size),
-            Answer::ThenClose | Answer::Early | Answer::Surplus => {
+            Answer::ThenClose | Answer::Early | Answer::Surplus | Answer::Poll => {
                 (1, 200, Framing::Length(size), size)
             }
             Answer::Http10 => (0, 200, Framing::Close, size),
@@ -222,7 +230,10 @@ impl Backend {
                 "HTTP/1.1 200 OK\r\nx-id: 0\r\nx-backend: thief\r\ncontent-length: 0\r\n\r\n";
             wire.write(theft).await?;
         }
-        Ok(matches!(answer, Answer::Status(_) | Answer::Surplus))
+        Ok(matches!(
+            answer,
+            Answer::Status(_) | Answer::Surplus | Answer::Poll
+        ))
     }
 
     async fn write_body(

@@ -216,6 +216,7 @@ pub(super) struct World {
     wire: Wire,
     pool: Arc<SharedPool>,
     log: Arc<Log>,
+    shared: Arc<Shared>,
     forwarder: Forwarder<Wire, Clock>,
 }
 
@@ -279,6 +280,7 @@ impl World {
             wire,
             pool,
             log,
+            shared,
             forwarder,
         }
     }
@@ -347,6 +349,11 @@ impl World {
 
     pub(super) fn exchange_count(&self) -> usize {
         self.log.exchanges.lock().unwrap().len()
+    }
+
+    /// Takes one retry from the budget, if there is any.
+    pub(super) fn spend_a_retry(&self) -> bool {
+        self.shared.budget.withdraw(self.now())
     }
 
     /// Lets the monitor do what is due.

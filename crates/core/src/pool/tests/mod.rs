@@ -107,6 +107,13 @@ impl World {
             .expect("the member is eligible")
     }
 
+    /// A request that is picked then, and late when the guard looks.
+    fn stuck_at(&self, index: u32, ms: u64) -> Lease {
+        let mut lease = self.pick_at(index, ms);
+        assert!(!lease.is_stuck(noop_waker_ref(), at(ms + 50)));
+        lease
+    }
+
     fn pick_index(&self, ms: u64) -> Option<u32> {
         self.pick(ms).map(|lease| lease.member().index())
     }

@@ -1,21 +1,47 @@
 //! The stall guard.
 
+use std::sync::atomic::AtomicUsize;
+use std::task::{Wake, Waker};
+
 use super::*;
 
-/// Member 0 of three froze at 100 ms with two requests; the others answer.
+#[derive(Default)]
+struct Wakes(AtomicUsize);
+
+impl Wake for Wakes {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// Member 0 of three froze at 100 ms with two requests; the others answer. Nothing is known yet, so the second counts.
 fn frozen(health: Health) -> (World, Vec<Lease>) {
     let world = World::up(3, health);
     world.due(90);
-    let stuck = vec![world.pick_at(0, 100), world.pick_at(0, 200)];
+    let stuck = vec![world.stuck_at(0, 100), world.stuck_at(0, 100)];
     world.others_answer(1, 300);
     world.due(500);
+    world.others_answer(1, 600);
     (world, stuck)
 }
 
+/// The members of a pool have answered so many requests within a few milliseconds each, until 10 s.
+fn busy(members: usize, answers: u64) -> World {
+    let world = World::up(members, tcp());
+    for index in 0..answers {
+        let lease = world.pick(9_000 + index % 900).unwrap();
+        lease.finish(OK, at(9_004 + index % 900));
+    }
+    for ms in (500..=10_000).step_by(500) {
+        world.due(ms);
+    }
+    world
+}
+
 #[test]
-fn a_silent_member_stalls_exactly_when_its_second_is_over() {
+fn a_silent_member_of_which_nothing_is_known_stalls_exactly_when_its_second_is_over() {
     let (world, _stuck) = frozen(http());
-    let (_, next) = world.due(700);
+    let (_, next) = world.due(1000);
     assert_eq!(next, at(1100));
     world.due(1097);
     assert_eq!(world.states(), [Up, Up, Up]);
@@ -26,6 +52,118 @@ fn a_silent_member_stalls_exactly_when_its_second_is_over() {
         world.heard.take(),
         ["m0 up to stalled: 2 requests waited 1000 ms without a byte (2/3)"]
     );
+}
+
+#[test]
+fn where_answers_take_milliseconds_a_tenth_of_a_second_is_enough() {
+    let world = busy(3, 9_000);
+    let _stuck = [world.stuck_at(0, 10_000), world.stuck_at(0, 10_003)];
+    world.others_answer(2, 10_050);
+    world.due(10_053);
+    assert_eq!(world.states(), [Up; 3]);
+    world.others_answer(1, 10_090);
+    for (ms, state) in [(10_099, Up), (10_101, Up), (10_103, Stalled)] {
+        world.due(ms);
+        assert_eq!(world.states(), [state, Up, Up], "at {ms}");
+    }
+}
+
+#[test]
+fn a_pool_that_was_stuck_as_a_whole_and_goes_on_loses_nobody() {
+    let world = busy(3, 9_000);
+    let mut stuck: Vec<_> = (0..3)
+        .flat_map(|index| [world.stuck_at(index, 10_000), world.stuck_at(index, 10_001)])
+        .collect();
+    for ms in (10_050..10_400).step_by(10) {
+        world.due(ms);
+    }
+    // One after the other is back, within the time that the guard takes to be sure.
+    for (lease, ms) in stuck.iter_mut().zip([400, 402, 410, 411, 420, 424]) {
+        lease.byte(at(10_000 + ms));
+        world.due(10_000 + ms);
+        assert_eq!(world.states(), [Up; 3], "at {ms}");
+    }
+}
+
+#[test]
+fn a_stalled_member_wakes_who_waits_there_and_those_are_told() {
+    let (world, mut stuck) = frozen(Health::Off);
+    let count = Arc::new(Wakes::default());
+    let waker = Waker::from(Arc::clone(&count));
+    assert!(!stuck[0].is_stuck(&waker, at(1000)));
+    assert_eq!(stuck[0].stuck_at(at(1000)), None, "a wake will do");
+    let mut young = world.pick_at(0, 1080);
+    assert_eq!(young.stuck_at(at(1080)), Some(at(1130)));
+    world.due(1100);
+    assert_eq!(count.0.load(Ordering::SeqCst), 1);
+    assert!(stuck[0].is_stuck(&waker, at(1100)));
+    // One that has just been sent asks a little later.
+    assert!(!young.is_stuck(&waker, at(1129)));
+    assert!(young.is_stuck(&waker, at(1130)));
+    young.byte(at(1140));
+    assert!(!stuck[0].is_stuck(&waker, at(1140)), "it answers again");
+}
+
+#[test]
+fn polls_that_others_overtake_do_not_stall_their_member() {
+    let world = busy(3, 9_000);
+    let mut polls = Vec::new();
+    // Each member gets a poll now and then, and fast requests with pauses of up to 120 ms between them.
+    for round in 0..300u64 {
+        let start = 10_000 + round * 150;
+        for index in 0..3 {
+            polls.push(world.pick_at(index, start));
+        }
+        for pause in [30, 55, 80, 110, 149] {
+            let now = start + pause;
+            for poll in &mut polls {
+                poll.is_stuck(noop_waker_ref(), at(now));
+            }
+            if pause < 60 || pause == 149 {
+                (0..3).for_each(|index| world.others_answer(index, now));
+            }
+            world.due(now);
+            assert_eq!(world.states(), [Up; 3], "at {now}");
+        }
+    }
+}
+
+#[test]
+fn a_member_that_is_down_wakes_who_waits_there_too() {
+    let (world, mut stuck) = frozen(tcp());
+    for ms in [610, 620, 630] {
+        world.pool.look_soon();
+        let member = Arc::clone(stuck[0].member());
+        let probe = Probe {
+            member,
+            settings: Arc::default(),
+            started: at(ms),
+            stalled: false,
+        };
+        world.pool.probed(&probe, TIMEOUT, at(ms));
+    }
+    assert_eq!(world.states(), [Down, Up, Up]);
+    assert!(!stuck[0].is_stuck(noop_waker_ref(), at(1099)));
+    world.due(1100);
+    assert!(stuck[0].is_stuck(noop_waker_ref(), at(1100)));
+    assert_eq!(world.states(), [Down, Up, Up]);
+}
+
+#[test]
+fn a_trial_waits_as_long_as_answers_take_there() {
+    let (world, stuck) = frozen(Health::Off);
+    world.due(1100);
+    drop(stuck);
+    world.due(2100);
+    let mut trial = world.pick_at(0, 2100);
+    assert!(trial.tests_a_stalled_member());
+    assert!(!trial.is_stuck(noop_waker_ref(), at(2150)));
+    assert_eq!(trial.stuck_at(at(2150)), Some(at(3100)), "nothing is known");
+    assert!(trial.is_stuck(noop_waker_ref(), at(3100)));
+    let failed = || world.pool.view()[0].counters.failed;
+    assert_eq!(failed(), 0);
+    trial.leave(at(3100));
+    assert_eq!(failed(), 1);
 }
 
 #[test]
@@ -41,29 +179,48 @@ fn a_byte_lifts_the_stall_at_once() {
 }
 
 #[test]
-fn a_passed_http_probe_lifts_the_stall_and_a_tcp_probe_does_not() {
-    for (health, state) in [(http(), Up), (tcp(), Stalled)] {
-        let (world, _stuck) = frozen(health);
+fn an_answer_of_the_process_lifts_the_stall_and_a_tcp_probe_that_began_before_does_not() {
+    for (health, before, state) in [
+        (http(), true, Up),
+        (tcp(), true, Stalled),
+        (http(), false, Up),
+        (tcp(), false, Up),
+    ] {
+        let (world, _stuck) = frozen(health.clone());
+        let settings = match health {
+            Health::Probes(probes) => Arc::new(probes),
+            Health::Off => unreachable!("both probe"),
+        };
+        let earlier = Probe {
+            member: Arc::clone(world.pool.snapshot().members().first().unwrap()),
+            settings,
+            started: at(1099),
+            stalled: false,
+        };
         let (probes, _) = world.due(1100);
         assert_eq!(probes.len(), 1, "it is probed at once");
-        world.probed(&probes[0], Finding::Passed, 1110);
+        let probe = if before { &earlier } else { &probes[0] };
+        world.probed(probe, Finding::Passed, 1110);
         assert_eq!(world.states(), [state, Up, Up]);
     }
 }
 
 #[test]
-fn a_passed_http_probe_starts_the_second_again() {
+fn what_waited_before_a_passed_http_probe_is_slow_and_the_second_starts_again() {
     let (world, _stuck) = frozen(http());
     let probe = Probe {
         member: Arc::clone(world.pool.snapshot().members().first().unwrap()),
         settings: Arc::new(http_probes()),
         started: at(590),
+        stalled: false,
     };
     world.pool.probed(&probe, Finding::Passed, at(600));
     // Others answer, and they do so after that.
     world.others_answer(1, 700);
-    for (ms, state) in [(1100, Up), (1590, Up), (1600, Stalled)] {
+    let _more = [world.stuck_at(0, 610), world.stuck_at(0, 610)];
+    for (ms, state) in [(1100, Up), (1600, Up), (1610, Stalled)] {
         world.due(ms);
+        world.others_answer(1, ms);
         assert_eq!(world.states(), [state, Up, Up], "at {ms}");
     }
 }
@@ -90,6 +247,7 @@ fn a_stalled_member_gets_a_trial_only_when_nothing_waits_there_any_more() {
     drop(stuck);
     world.due(9000);
     let trial = world.pick_at(0, 9000);
+    assert!(trial.tests_a_stalled_member());
     assert!((0..6).all(|_| world.pick_index(9000) != Some(0)));
     trial.finish(Outcome::Failed(Cause::TimedOut), at(10_000));
     for ms in (10_000..12_000).step_by(500) {
@@ -118,11 +276,11 @@ fn a_stalled_member_that_refuses_is_a_new_process_once_it_listens_again() {
 fn silence_alone_stalls_nobody() {
     // One request waits.
     let world = World::up(3, tcp());
-    let _slow = world.pick_at(0, 100);
+    let _slow = world.stuck_at(0, 100);
     world.others_answer(1, 300);
     // Nobody else answers.
     let quiet = World::up(3, tcp());
-    let _stuck = [quiet.pick_at(0, 100), quiet.pick_at(0, 100)];
+    let _stuck = [quiet.stuck_at(0, 100), quiet.stuck_at(0, 100)];
     // Something trickles.
     let (busy, _stuck) = frozen(tcp());
     let mut download = busy.pick_at(0, 400);
@@ -130,6 +288,7 @@ fn silence_alone_stalls_nobody() {
     for ms in (500..4000).step_by(250) {
         download.byte(at(ms));
         busy.others_answer(1, ms);
+        world.others_answer(1, ms);
         for world in [&world, &quiet, &busy] {
             world.due(ms);
             assert!(!world.states().contains(&Stalled), "at {ms}");
@@ -148,12 +307,17 @@ fn an_attempt_does_not_wait_for_an_answer_while_its_request_is_being_sent() {
         assert_eq!(world.states(), [Up; 3]);
     }
     for upload in &mut uploads {
-        upload.sent(at(3000));
         upload.sent(at(3001));
+        upload.sent(at(3002));
     }
     assert_eq!(world.pool.view()[0].waiting, 2);
-    world.others_answer(1, 3100);
-    world.due(3999);
+    for upload in &mut uploads {
+        assert!(!upload.is_stuck(noop_waker_ref(), at(3051)));
+    }
+    for ms in [3100, 3500, 3999] {
+        world.others_answer(1, ms);
+        world.due(ms);
+    }
     assert_eq!(world.states(), [Up; 3]);
     world.due(4001);
     assert_eq!(world.states(), [Stalled, Up, Up]);
@@ -170,7 +334,7 @@ fn never_more_than_half_of_the_pool_is_stalled() {
         let world = World::up(members, tcp());
         let last = u32::try_from(members).unwrap() - 1;
         let _stuck: Vec<_> = (0..last.max(1))
-            .flat_map(|index| [world.pick_at(index, 100), world.pick_at(index, 100)])
+            .flat_map(|index| [world.stuck_at(index, 100), world.stuck_at(index, 100)])
             .collect();
         for ms in [400, 800, 1100, 1200] {
             if last > 0 {
@@ -188,19 +352,24 @@ fn never_more_than_half_of_the_pool_is_stalled() {
 }
 
 #[test]
-fn the_second_request_at_a_long_silent_member_rings() {
+fn the_second_request_that_is_late_at_a_silent_member_rings() {
     let world = World::up(3, tcp());
-    world.rung();
-    let _first = world.pick_at(0, 100);
-    world.others_answer(1, 2000);
-    for ms in (500..3000).step_by(500) {
-        world.due(ms);
-    }
-    world.rung();
-    let _second = world.pick_at(0, 3000);
-    assert!(world.rung());
-    world.due(3000);
-    assert_eq!(world.states(), [Stalled, Up, Up]);
+    let mut waiting = [
+        world.pick_at(0, 100),
+        world.pick_at(0, 100),
+        world.pick_at(0, 100),
+    ];
+    let mut rings = |index: usize, ms| {
+        world.rung();
+        waiting[index].is_stuck(noop_waker_ref(), at(ms));
+        world.rung()
+    };
+    assert!(!rings(0, 149));
+    assert!(!rings(0, 150), "one alone");
+    assert!(rings(1, 151));
+    assert!(!rings(1, 160), "once");
+    world.others_answer(0, 200);
+    assert!(!rings(2, 201), "it is not silent");
 }
 
 #[test]
