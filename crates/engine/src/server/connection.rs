@@ -127,13 +127,16 @@ pub(crate) async fn serve<N, T, C>(
     match drive(&mut connection, &link).await {
         Ended::Cut => return,
         Ended::Failed(error) if !error.is_parse() => return,
-        // hyper refuses a malformed head by itself, with a bare status; all that is left to us is to say so.
+        // hyper refuses a malformed head by itself, with a bare status; all that is left to us is to say so, where
+        // requests that fail are logged at all: whoever sends it must not be able to fill a disk.
         Ended::Failed(error) => {
-            site.log.say(
-                Level::Warn,
-                "malformed request",
-                &[("client", &peer), ("cause", &error)],
-            );
+            if site.log.wants_exchanges() {
+                site.log.say(
+                    Level::Warn,
+                    "malformed request",
+                    &[("client", &peer), ("cause", &error)],
+                );
+            }
             link.mark_unread();
         }
         Ended::Well => {}
