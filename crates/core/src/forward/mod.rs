@@ -223,7 +223,13 @@ impl<T: Transport, C: Timer> Forwarder<T, C> {
                 Err(failure) => failure,
             };
             let now = self.timer.now();
-            lease.finish(failure.outcome, now);
+            // What earlier attempts left of the total may be too short for anybody to be judged by.
+            let hurried = retries > 0 && now >= visit.total;
+            let outcome = match failure.outcome {
+                Outcome::ConnectFailed(Cause::TimedOut) if hurried => Outcome::Abandoned,
+                outcome => outcome,
+            };
+            lease.finish(outcome, now);
             last = failure.reason;
             request = self.next_request(failure, &mut errand, retries, now)?;
             if now >= visit.total {
