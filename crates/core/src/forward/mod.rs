@@ -232,13 +232,19 @@ impl<T: Transport, C: Timer> Forwarder<T, C> {
                 Err(failure) => failure,
             };
             let now = self.timer.now();
+            // What earlier attempts left of the total may be too short for anybody to be judged by.
+            let hurried = retries > 0 && now >= visit.total;
+            let outcome = match failure.outcome {
+                Outcome::ConnectFailed(Cause::TimedOut) if hurried => Outcome::Abandoned,
+                outcome => outcome,
+            };
             last = failure.reason;
             rescue = failure.rescue.take();
             request = if rescue.is_some() {
                 lease.leave(now);
                 errand.again().ok_or(last)?
             } else {
-                lease.finish(failure.outcome, now);
+                lease.finish(outcome, now);
                 self.next_request(failure, &mut errand, retries, now)?
             };
             if now >= visit.total {

@@ -70,6 +70,12 @@ impl<S: Stream, C: Timer> Idle<S, C> {
         });
     }
 
+    /// Closes all of them; was there any?
+    pub(super) fn clear(&self) -> bool {
+        let stacks = std::mem::take(&mut *self.stacks());
+        stacks.values().any(|stack| !stack.is_empty())
+    }
+
     /// How many there are.
     #[cfg(test)]
     pub(super) fn count(&self) -> usize {

@@ -131,8 +131,13 @@ impl<N: Net, C: Timer> Client<N, C> {
         let inner = &*self.0;
         let address = &to.backend.address;
         let deadline = to.connect_deadline;
-        let opened = connect::open(&inner.net, &inner.timer, &inner.names, address, deadline);
-        let stream = match opened.await {
+        let open = || connect::open(&inner.net, &inner.timer, &inner.names, address, deadline);
+        let mut opened = open().await;
+        if matches!(&opened, Err(error) if error.cause == Cause::LocalLimit) && inner.idle.clear() {
+            // Connections that nobody needs must not keep out one that somebody does.
+            opened = open().await;
+        }
+        let stream = match opened {
             Ok(stream) => stream,
             Err(error) => return Err(error.with_unsent(request)),
         };

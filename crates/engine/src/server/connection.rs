@@ -127,13 +127,16 @@ pub(crate) async fn serve<N, T, C>(
     match drive(&mut connection, &link).await {
         Ended::Cut => return,
         Ended::Failed(error) if !error.is_parse() => return,
-        // hyper refuses a malformed head by itself, with a bare status; all that is left to us is to say so.
+        // hyper refuses a malformed head by itself, with a bare status; all that is left to us is to say so, where
+        // requests that fail are logged at all: whoever sends it must not be able to fill a disk.
         Ended::Failed(error) => {
-            site.log.say(
-                Level::Warn,
-                "malformed request",
-                &[("client", &peer), ("cause", &error)],
-            );
+            if site.log.wants_exchanges() {
+                site.log.say(
+                    Level::Warn,
+                    "malformed request",
+                    &[("client", &peer), ("cause", &error)],
+                );
+            }
             link.mark_unread();
         }
         Ended::Well => {}
@@ -225,12 +228,19 @@ async fn answer<T: Transport, C: Timer>(
         // The panic hook has printed where; the process and all other requests go on.
         Err(_panic) => internal_error(is_head),
     };
-    // Behind a body that nobody read there is no next request to find.
-    let closes = site.drain.has_reached(Phase::Announced) || link.is_unread();
+    // Behind a body that nobody read there is no next request to find, and behind one whose end is the connection's
+    // no next answer: hyper would promise to keep the connection all the same.
+    let closes = site.drain.has_reached(Phase::Announced)
+        || link.is_unread()
+        || (version == Version::HTTP_10 && has_unknown_length(response.body()));
     if closes && response.status() != StatusCode::SWITCHING_PROTOCOLS {
         response
             .headers_mut()
             .insert(CONNECTION, HeaderValue::from_static("close"));
+        if version == Version::HTTP_10 {
+            // To an answer of HTTP/1.1 hyper would add that it keeps the connection.
+            *response.version_mut() = version;
+        }
     }
     response.map(|body| Answer {
         body,
@@ -240,6 +250,10 @@ async fn answer<T: Transport, C: Timer>(
         held: None,
         timer: site.timer.clone(),
     })
+}
+
+fn has_unknown_length(body: &Body) -> bool {
+    !body.is_end_stream() && body.size_hint().exact().is_none()
 }
 
 /// hyper's request as the core wants it.

@@ -255,3 +255,15 @@ fn an_answer_whose_end_is_still_buffered_when_the_connection_is_cut_does_not_loo
     let wire = world.wire.lock().unwrap();
     assert!(wire.dropped && wire.reset);
 }
+
+#[test]
+fn an_http_10_client_is_not_promised_another_answer_behind_one_that_ends_with_its_connection() {
+    let kept = "GET / HTTP/1.0\r\nHost: a\r\nConnection: keep-alive\r\n\r\n";
+    let mut world = World::new(kept, "x".into(), usize::MAX);
+    assert!(world.step());
+    let wire = world.wire.lock().unwrap();
+    let received = String::from_utf8_lossy(&wire.received).to_lowercase();
+    assert!(received.contains("connection: close\r\n"), "{received}");
+    assert!(!received.contains("keep-alive"), "{received}");
+    assert!(wire.shut && wire.dropped && !wire.reset);
+}

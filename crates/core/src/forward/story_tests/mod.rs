@@ -268,6 +268,22 @@ fn the_total_bounds_all_attempts_together() {
 }
 
 #[test]
+fn a_connection_that_the_total_gave_no_time_is_no_news_about_the_backend() {
+    let world = World::with(|settings| {
+        settings.pool.limits.total = Some(Duration::from_secs(3));
+    });
+    world.script(1, Act::ConnectTimeout);
+    world.script(2, Act::ConnectTimeout);
+    world.forward(get("/"));
+    // The first had the two seconds of `limits.connect`, the second what was left.
+    assert_eq!(world.counters(1).connect_failed, 1);
+    assert_eq!(world.counters(2).connect_failed, 0);
+    assert_eq!(world.counters(2).abandoned, 1);
+    let eligible: Vec<String> = (0..2).map(|_| world.text(get("/"))).collect();
+    assert_eq!(eligible, ["b3", "b2"]);
+}
+
+#[test]
 fn a_connect_timeout_goes_elsewhere() {
     let world = World::new();
     world.script(1, Act::ConnectTimeout);

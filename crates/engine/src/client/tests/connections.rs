@@ -9,9 +9,10 @@ use std::time::Duration;
 use futures::executor::block_on;
 use futures::future::join;
 use http_body::Body as _;
+use lb_core::backend::{Address, Backend};
 use lb_core::body::Body;
 use lb_core::error::{Cause, Delivered, Phase};
-use lb_core::transport::{Reuse, Transport};
+use lb_core::transport::{Attempt, Reuse, Transport};
 
 use super::script::{Connection, End, Script, answers, ends};
 use super::{ClientSettings, OK, World, frames, get, post};
@@ -257,6 +258,31 @@ fn failures_to_connect_name_their_cause_and_give_the_request_back() {
         drop(feed);
         assert_eq!(block_on(super::read(unsent.into_body())).unwrap(), "whole");
     }
+}
+
+#[test]
+fn kept_connections_are_given_up_when_there_is_no_room_for_a_new_one() {
+    let full = || Connection::Fails(io::ErrorKind::AddrNotAvailable);
+    let slow = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n";
+    let world = World::new([answers(&[OK, OK]), full(), answers(&[slow]), full()]);
+    let other: std::net::SocketAddr = "192.0.2.2:80".parse().unwrap();
+    let other = Backend::new(Address::from(other));
+    let elsewhere = Attempt {
+        backend: &other,
+        ..world.attempt(Reuse::Allowed)
+    };
+    block_on(async {
+        world.fetch(get("/")).await.into_body().unwrap();
+        assert_eq!(world.client.idle_count(), 1);
+        let answer = world.client.send(&elsewhere, get("/")).await.unwrap();
+        assert_eq!(answer.status(), 200);
+        assert_eq!(world.client.idle_count(), 0);
+        // Now there is nothing left to give up.
+        let error = world.client.send(&elsewhere, get("/")).await.unwrap_err();
+        assert_eq!(error.cause, Cause::LocalLimit);
+    });
+    assert_eq!(world.net.asked.lock().unwrap().len(), 4);
+    assert!(world.net.wire(0).lock().unwrap().dropped);
 }
 
 #[test]
