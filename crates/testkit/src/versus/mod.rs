@@ -1,0 +1,185 @@
+//! `versus`: our binaries beside the well-known balancers, on this machine.
+//!
+//! * The measurement (nothing asked for): equal work for all, in rounds; processor time per request, throughput, latency,
+//!   memory. Load, servers and balancer share the machine's cores, so that requests a second say as much about the
+//!   load as about the balancer: the main figure is the processor time of the balancer's processes.
+//! * `--drill`: every balancer as it comes; one server killed, frozen, flapping, slow, all of them down; what that costs the
+//!   clients.
+//! * `--calibrate`: the load generator beside `wrk` and `h2load`.
+//!
+//! Everything happens on the loopback, on ports that the system chooses. Children end with this program, however it ends.
+
+mod args;
+mod bench;
+mod binaries;
+mod calibrate;
+mod chart;
+mod child;
+mod drill;
+mod http;
+mod latency;
+mod load;
+mod origin;
+mod peers;
+mod poll;
+mod proc;
+mod report;
+mod tally;
+mod work;
+
+use std::fs;
+use std::io::{self, BufRead};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use clap::Parser;
+use serde_json::{Value, json};
+use signal_hook::consts::{SIGINT, SIGTERM};
+
+use args::{Args, Helper};
+use bench::Program;
+use child::Ground;
+use peers::Peer;
+
+/// The whole program.
+#[must_use]
+pub fn main() -> ExitCode {
+    let args = Args::parse();
+    let result = match &args.helper {
+        Some(Helper::Serve { ports }) => serve(ports),
+        Some(Helper::Leash { command }) => Err(child::leash(&command[0], &command[1..])),
+        None => compare(&args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("versus: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The servers, as a child: until the input ends.
+fn serve(ports: &[u16]) -> io::Result<()> {
+    child::leash_self()?;
+    child::raise_open_files();
+    let listeners = ports
+        .iter()
+        .map(|port| child::listen(*port))
+        .collect::<io::Result<Vec<_>>>()?;
+    let controls = origin::Controls::default();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for line in io::stdin().lock().lines().map_while(Result::ok) {
+                if let Ok(delay) = line.trim().parse() {
+                    controls.delay_us.store(delay, Ordering::Relaxed);
+                }
+            }
+            controls.stop.store(true, Ordering::Relaxed);
+        });
+        origin::serve(&listeners, &controls)
+    })
+}
+
+fn compare(args: &Args) -> io::Result<()> {
+    let works = args.works().map_err(io::Error::other)?;
+    let ground = Ground {
+        workers: args.workers.into(),
+        files: child::raise_open_files(),
+        stop: Arc::new(AtomicBool::new(false)),
+    };
+    for signal in [SIGINT, SIGTERM] {
+        signal_hook::flag::register(signal, ground.stop.clone())?;
+    }
+    if args.calibrate {
+        print!("{}", calibrate::run(args.seconds, &ground)?);
+        return Ok(());
+    }
+    let peers = find(args)?;
+    let about = about(args, &peers);
+    if args.drill {
+        let mut peers = peers;
+        if let Some(at) = peers.iter().position(|(peer, _)| *peer == Peer::Haproxy) {
+            peers.insert(at + 1, (Peer::HaproxyCheck, peers[at].1.clone()));
+        }
+        let all = drill::run(&peers, &ground);
+        println!("{}", drill::tables(&all));
+        return save(
+            args.json.as_deref(),
+            &json!({ "about": about, "drill": drill::json(&all) }),
+        );
+    }
+    let program = Program {
+        works,
+        rounds: args.rounds.into(),
+        length: args.seconds,
+        rate: args.rate,
+        peers,
+    };
+    let records = bench::run(&program, &ground)?;
+    let names: Vec<_> = program.peers.iter().map(|(peer, _)| *peer).collect();
+    let rows = report::rows(&records, &program.works, &names);
+    println!("{}", report::tables(&rows, &program.works));
+    if let Some(file) = &args.svg {
+        fs::write(file, chart::svg(&rows, &program.works, &names))?;
+    }
+    let mut data = report::json(&rows, &records);
+    data["about"] = about;
+    save(args.json.as_deref(), &data)
+}
+
+/// The programs that take part; says who is missing.
+fn find(args: &Args) -> io::Result<Vec<(Peer, PathBuf)>> {
+    let mut found: Vec<(Peer, PathBuf)> = Vec::new();
+    for peer in args.ours.iter().chain(&args.peers) {
+        if found.iter().any(|(other, _)| other == peer) {
+            continue;
+        }
+        if Peer::OURS.contains(peer) {
+            found.push((*peer, binaries::ours(*peer, args.bin_dir.as_deref())?));
+        } else if let Some(program) = binaries::installed(*peer) {
+            found.push((*peer, program));
+        } else {
+            eprintln!("{} is not installed: left out", peer.name());
+        }
+    }
+    Ok(found)
+}
+
+/// What a reader must know to make sense of the figures.
+fn about(args: &Args, peers: &[(Peer, PathBuf)]) -> Value {
+    let read = |file: &str| fs::read_to_string(file).unwrap_or_default();
+    let processors = read("/proc/cpuinfo");
+    let model = processors
+        .lines()
+        .find_map(|line| line.strip_prefix("model name")?.split_once(':'));
+    let versions: serde_json::Map<String, Value> = peers
+        .iter()
+        .map(|(peer, program)| {
+            (
+                peer.name().to_owned(),
+                json!(binaries::version(*peer, program)),
+            )
+        })
+        .collect();
+    let about = json!({
+        "time": SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
+        "cores": std::thread::available_parallelism().map_or(0, usize::from),
+        "processor": model.map_or("", |(_, name)| name.trim()),
+        "kernel": read("/proc/sys/kernel/osrelease").trim(),
+        "versions": versions,
+        "rounds": args.rounds, "seconds": args.seconds.as_secs_f64(), "workers": args.workers, "rate": args.rate,
+    });
+    eprintln!("{about}");
+    about
+}
+
+fn save(file: Option<&Path>, data: &Value) -> io::Result<()> {
+    match file {
+        Some(file) => fs::write(file, format!("{data:#}\n")),
+        None => Ok(()),
+    }
+}
