@@ -10,7 +10,6 @@
 
 use std::sync::Arc;
 
-use super::digest::mix;
 use super::hash::{Ring, by_identity};
 use crate::pool::Member;
 
@@ -69,12 +68,18 @@ impl Ring for Rendezvous {
 fn meet(members: &[(u64, u32)], key: u64, fits: impl Fn(usize) -> bool) -> Option<(u64, u32)> {
     let mut best = None;
     for &(identity, index) in members {
-        let number = mix(key ^ identity);
+        let number = meeting(key, identity);
         if best.is_none_or(|(highest, _)| number > highest) && fits(index as usize) {
             best = Some((number, index));
         }
     }
     best
+}
+
+/// The number of a key and a member. Both are well mixed already, so one long multiplication, folded, is enough.
+fn meeting(key: u64, identity: u64) -> u64 {
+    let product = u128::from(key ^ identity) * 0xD1B5_4A32_D192_ED03;
+    (product >> 64) as u64 ^ product as u64
 }
 
 /// Strictly between zero and one.
