@@ -17,7 +17,7 @@ use super::poll::{Poller, Ready};
 /// How long a wait may last before the order to stop is looked at.
 const GLANCE: Duration = Duration::from_millis(50);
 /// An open loop's first request is due then: the connections are there.
-const FIRST_DUE: Duration = Duration::from_millis(50);
+pub(super) const FIRST_DUE: Duration = Duration::from_millis(50);
 /// No head is longer.
 const HEAD_MAX: usize = 16 << 10;
 
