@@ -36,7 +36,9 @@ pub(super) fn svg(rows: &[Row], works: &[Work], peers: &[Peer]) -> String {
         .min(RATIO_MAX);
     let y = |ratio: f64| (TOP + HEIGHT) as f64 - ratio.min(highest) / highest * HEIGHT as f64;
     let group = peers.len() * BAR + GAP;
-    let width = (LEFT + works.len() * group + GAP).max(LEFT + peers.len() * 110);
+    let width = (LEFT + works.len() * group + GAP)
+        .max(LEFT + peers.len() * 110)
+        .max(480);
     let height = TOP + HEIGHT + BOTTOM;
 
     let mut text = format!(

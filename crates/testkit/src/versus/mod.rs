@@ -15,6 +15,7 @@ mod binaries;
 mod calibrate;
 mod chart;
 mod child;
+mod connection;
 mod drill;
 mod http;
 mod latency;
