@@ -20,6 +20,8 @@ const REST: Duration = Duration::from_millis(200);
 const CROWDS: [usize; 2] = [1_000, 10_000];
 /// Files that we and the balancers need beside those of the clients.
 const SPARE_FILES: u64 = 1_000;
+/// How long the last requests at a constant rate may still take; what takes longer counts as not answered.
+const LINGER: Duration = Duration::from_secs(1);
 
 /// What is to be done.
 #[derive(Debug)]
@@ -192,7 +194,7 @@ pub(super) fn send(
         fresh: shape.fresh,
         rate,
         length,
-        linger: Duration::ZERO,
+        linger: LINGER,
     };
     let (mut requests, mut bad, mut latencies) = (0_u64, 0_u64, Latencies::default());
     let before = cpu();
@@ -202,9 +204,13 @@ pub(super) fn send(
         bad += u64::from(!sample.good());
         latencies.add(sample.latency());
     })?;
-    let seconds = start.elapsed().as_secs_f64();
+    let seconds = match rate {
+        // What the last requests took is no time in which requests were sent.
+        Some(_) => length.saturating_sub(load::FIRST_DUE).as_secs_f64(),
+        None => start.elapsed().as_secs_f64(),
+    };
     let used = cpu().since(before);
-    if requests == bad {
+    if requests == bad || seconds == 0.0 {
         return Err(io::Error::other(format!(
             "none of {requests} requests was answered"
         )));

@@ -6,14 +6,14 @@ use super::peers::Peer;
 use super::report::Row;
 use super::work::Work;
 
-const BAR: usize = 18;
+const BAR: usize = 28;
 const GAP: usize = 26;
 const LEFT: usize = 44;
 const TOP: usize = 56;
 const HEIGHT: usize = 280;
 const BOTTOM: usize = 34;
 /// Bars that would go further end here, with an arrow.
-const RATIO_MAX: f64 = 8.0;
+const RATIO_MAX: f64 = 4.0;
 const COLOURS: [&str; 7] = [
     "#c2410c", "#f59e0b", "#15803d", "#1d4ed8", "#7c3aed", "#0e7490", "#6b7280",
 ];
@@ -36,7 +36,9 @@ pub(super) fn svg(rows: &[Row], works: &[Work], peers: &[Peer]) -> String {
         .min(RATIO_MAX);
     let y = |ratio: f64| (TOP + HEIGHT) as f64 - ratio.min(highest) / highest * HEIGHT as f64;
     let group = peers.len() * BAR + GAP;
-    let width = (LEFT + works.len() * group + GAP).max(LEFT + peers.len() * 110);
+    let width = (LEFT + works.len() * group + GAP)
+        .max(LEFT + peers.len() * 110)
+        .max(480);
     let height = TOP + HEIGHT + BOTTOM;
 
     let mut text = format!(

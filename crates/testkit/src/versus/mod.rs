@@ -15,6 +15,7 @@ mod binaries;
 mod calibrate;
 mod chart;
 mod child;
+mod connection;
 mod drill;
 mod http;
 mod latency;
@@ -29,7 +30,7 @@ mod work;
 
 use std::fs;
 use std::io::{self, BufRead};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -49,12 +50,16 @@ use peers::Peer;
 pub fn main() -> ExitCode {
     let args = Args::parse();
     let result = match &args.helper {
-        Some(Helper::Serve { ports }) => serve(ports),
+        Some(Helper::Serve { ports }) => serve(ports).map(|()| End::Done),
         Some(Helper::Leash { command }) => Err(child::leash(&command[0], &command[1..])),
-        None => compare(&args),
+        None => run(&args),
     };
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(End::Done) => ExitCode::SUCCESS,
+        Ok(End::Interrupted) => {
+            eprintln!("versus: interrupted; this is what there was");
+            ExitCode::from(130)
+        }
         Err(error) => {
             eprintln!("versus: {error}");
             ExitCode::FAILURE
@@ -84,8 +89,13 @@ fn serve(ports: &[u16]) -> io::Result<()> {
     })
 }
 
-fn compare(args: &Args) -> io::Result<()> {
-    let works = args.works().map_err(io::Error::other)?;
+/// How it ended, if it did not fail.
+enum End {
+    Done,
+    Interrupted,
+}
+
+fn run(args: &Args) -> io::Result<End> {
     let ground = Ground {
         workers: args.workers.into(),
         files: child::raise_open_files(),
@@ -96,39 +106,53 @@ fn compare(args: &Args) -> io::Result<()> {
     }
     if args.calibrate {
         print!("{}", calibrate::run(args.seconds, &ground)?);
-        return Ok(());
-    }
-    let peers = find(args)?;
-    let about = about(args, &peers);
-    if args.drill {
-        let mut peers = peers;
-        if let Some(at) = peers.iter().position(|(peer, _)| *peer == Peer::Haproxy) {
-            peers.insert(at + 1, (Peer::HaproxyCheck, peers[at].1.clone()));
+    } else {
+        let peers = find(args)?;
+        let about = about(args, &peers);
+        let mut data = if args.drill {
+            drill(peers, &ground)
+        } else {
+            compare(args, peers, &ground)?
+        };
+        data["about"] = about;
+        if let Some(file) = &args.json {
+            fs::write(file, format!("{data:#}\n"))?;
         }
-        let all = drill::run(&peers, &ground);
-        println!("{}", drill::tables(&all));
-        return save(
-            args.json.as_deref(),
-            &json!({ "about": about, "drill": drill::json(&all) }),
-        );
     }
+    Ok(if ground.stopped() {
+        End::Interrupted
+    } else {
+        End::Done
+    })
+}
+
+fn drill(mut peers: Vec<(Peer, PathBuf)>, ground: &Ground) -> Value {
+    // Without checks HAProxy knows nothing of its servers: it is fair to show it with them, too.
+    if let Some(at) = peers.iter().position(|(peer, _)| *peer == Peer::Haproxy) {
+        let program = peers[at].1.clone();
+        peers.insert(at + 1, (Peer::HaproxyCheck, program));
+    }
+    let all = drill::run(&peers, ground);
+    print!("{}", drill::tables(&all));
+    json!({ "drill": drill::json(&all) })
+}
+
+fn compare(args: &Args, peers: Vec<(Peer, PathBuf)>, ground: &Ground) -> io::Result<Value> {
     let program = Program {
-        works,
+        works: args.work.0.clone(),
         rounds: args.rounds.into(),
         length: args.seconds,
         rate: args.rate,
         peers,
     };
-    let records = bench::run(&program, &ground)?;
+    let records = bench::run(&program, ground)?;
     let names: Vec<_> = program.peers.iter().map(|(peer, _)| *peer).collect();
     let rows = report::rows(&records, &program.works, &names);
-    println!("{}", report::tables(&rows, &program.works));
+    print!("{}", report::tables(&rows, &program.works));
     if let Some(file) = &args.svg {
         fs::write(file, chart::svg(&rows, &program.works, &names))?;
     }
-    let mut data = report::json(&rows, &records);
-    data["about"] = about;
-    save(args.json.as_deref(), &data)
+    Ok(report::json(&rows, &records))
 }
 
 /// The programs that take part; says who is missing.
@@ -165,7 +189,17 @@ fn about(args: &Args, peers: &[(Peer, PathBuf)]) -> Value {
             )
         })
         .collect();
+    let load = read("/proc/loadavg");
+    let load: f64 = load
+        .split(' ')
+        .next()
+        .and_then(|load| load.parse().ok())
+        .unwrap_or(0.0);
+    if load > 0.5 {
+        eprintln!("others are at work on this machine (load {load}): the figures will show it");
+    }
     let about = json!({
+        "load_before": load,
         "time": SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
         "cores": std::thread::available_parallelism().map_or(0, usize::from),
         "processor": model.map_or("", |(_, name)| name.trim()),
@@ -175,11 +209,4 @@ fn about(args: &Args, peers: &[(Peer, PathBuf)]) -> Value {
     });
     eprintln!("{about}");
     about
-}
-
-fn save(file: Option<&Path>, data: &Value) -> io::Result<()> {
-    match file {
-        Some(file) => fs::write(file, format!("{data:#}\n")),
-        None => Ok(()),
-    }
 }
