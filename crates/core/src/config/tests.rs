@@ -217,6 +217,8 @@ fn each_key_of_a_pool_reaches_its_setting() {
         body-idle = "3s"
         total = "4s"
         idle-per-worker = 0
+        in-flight-per-server = 9
+        queue = { size = 8, timeout = "7s" }
         "#,
     );
     let first = Backend {
@@ -244,6 +246,11 @@ fn each_key_of_a_pool_reaches_its_setting() {
             body_idle: Duration::from_secs(3),
             total: Some(Duration::from_secs(4)),
             idle_per_worker: 0,
+            in_flight_per_server: 9,
+            queue: QueueSettings {
+                size: 8,
+                timeout: Duration::from_secs(7),
+            },
         },
         ..PoolSettings::new("shop", vec![first, server("b", 2)])
     };

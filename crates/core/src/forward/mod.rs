@@ -17,6 +17,7 @@ mod retry;
 mod shared;
 mod tunnel;
 mod upload;
+mod wait;
 
 #[cfg(test)]
 mod story_tests;
@@ -44,7 +45,7 @@ use crate::body::Body;
 use crate::config::settings::Settings;
 use crate::error::{Cause, Reason};
 use crate::picker::Tried;
-use crate::pool::{Lease, Outcome};
+use crate::pool::{Lease, Outcome, Room};
 use crate::rng::Rng;
 use crate::time::{Instant, Timer};
 use crate::transport::{Attempt, Reuse, Transport};
@@ -87,6 +88,7 @@ struct Rules {
     patience: Patience,
     connect: Duration,
     total: Option<Duration>,
+    queue: Duration,
     retries: u32,
     tunnel_idle: Duration,
     backend_header: Option<HeaderName>,
@@ -131,6 +133,7 @@ impl<T: Transport, C: Timer> Forwarder<T, C> {
             },
             connect: pool.connect,
             total: pool.total,
+            queue: pool.queue.timeout,
             retries: pool.retries,
             tunnel_idle: limits.tunnel_idle,
             backend_header: settings.debug.backend_header.clone(),
@@ -202,10 +205,9 @@ impl<T: Transport, C: Timer> Forwarder<T, C> {
         let mut retries = 0;
         let mut rescue = None;
         loop {
-            let now = self.timer.now();
-            let next = rescue.take();
-            let Some(mut lease) = next.or_else(|| self.pick(&mut tried, &errand, now)) else {
-                return Err(last);
+            let mut lease = match rescue.take() {
+                Some(lease) => lease,
+                None => self.choose(&mut tried, &errand, last, visit.total).await?,
             };
             visit.record.attempt(&lease);
             if asked.hostless {
@@ -239,6 +241,40 @@ impl<T: Transport, C: Timer> Forwarder<T, C> {
                 return Err(Reason::TotalTimeout);
             }
             retries += 1;
+        }
+    }
+
+    /// Whom to ask. Where everybody is at their limit a request queues; a retry does not, because it would keep those
+    /// waiting that nobody has asked yet.
+    async fn choose(
+        &self,
+        tried: &mut Tried,
+        errand: &Errand<C>,
+        last: Reason,
+        total: Instant,
+    ) -> Result<Lease, Reason> {
+        let (pool, now) = (&self.shared.pool, self.timer.now());
+        if !tried.is_empty() {
+            return self.pick(tried, errand, now).ok_or(last);
+        }
+        // Nobody overtakes those who wait.
+        if pool.queue().is_empty() {
+            match self.pick(tried, errand, now) {
+                Some(lease) => return Ok(lease),
+                None if pool.room() == Room::Never => return Err(last),
+                None => {}
+            }
+        }
+        let place = pool.queue().enter().ok_or(Reason::QueueFull)?;
+        let until = total.min(now + self.rules.queue);
+        let pick = || self.pick(tried, errand, self.timer.now());
+        let sleep = self.timer.sleep_until(until);
+        // Boxed, because few wait and every request would have to carry it.
+        match Box::pin(wait::turn(place, pool, pick, sleep)).await {
+            wait::Turn::Picked(lease) => Ok(lease),
+            wait::Turn::Nobody => Err(last),
+            wait::Turn::Late if until == total => Err(Reason::TotalTimeout),
+            wait::Turn::Late => Err(Reason::QueueTimeout),
         }
     }
 

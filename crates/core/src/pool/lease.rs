@@ -50,7 +50,6 @@ impl Lease {
         trial: bool,
         now: Instant,
     ) -> Self {
-        member.begin();
         let mut lease = Self {
             pool,
             member,
@@ -182,6 +181,7 @@ impl Lease {
         self.ended = true;
         self.stop_waiting();
         self.member.end(outcome);
+        self.pool.queue().call();
     }
 
     /// Returns as what the attempt was counted among the answers already.

@@ -65,7 +65,8 @@ impl Pool {
         let limits = Limits::from(&*probes.clone().unwrap_or_default());
         let slot = |(index, backend): (usize, &crate::backend::Backend)| {
             let index = u32::try_from(index).unwrap_or(u32::MAX);
-            let member = Arc::new(Member::new(index, backend.clone()));
+            let member = Member::new(index, backend.clone());
+            let member = Arc::new(member.limited(settings.limits.in_flight_per_server));
             Slot::new(member, Tracker::new(verdict, limits), now)
         };
         let slots: Vec<_> = settings.servers.iter().enumerate().map(slot).collect();
