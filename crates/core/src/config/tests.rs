@@ -258,6 +258,16 @@ fn each_key_of_a_pool_reaches_its_setting() {
 }
 
 #[test]
+fn a_queue_can_be_off_and_has_limits_by_default() {
+    let queue = |text: &str| with(text).pool.limits.queue;
+    assert_eq!(queue("limits = { queue = \"off\" }").size, 0);
+    let default = QueueSettings::default();
+    assert_eq!(queue("limits = { queue = {} }"), default);
+    let size = QueueSettings { size: 3, ..default };
+    assert_eq!(queue("limits = { queue = { size = 3 } }"), size);
+}
+
+#[test]
 fn health_has_short_forms() {
     assert_eq!(with("health = \"off\"").pool.health, Health::Off);
     let long = with("health = { path = \"/up\" }").pool.health;

@@ -207,7 +207,10 @@ impl<T: Transport, C: Timer> Forwarder<T, C> {
         loop {
             let mut lease = match rescue.take() {
                 Some(lease) => lease,
-                None => self.choose(&mut tried, &errand, last, visit.total).await?,
+                None => {
+                    self.choose(&mut tried, &errand, last, retries, visit.total)
+                        .await?
+                }
             };
             visit.record.attempt(&lease);
             if asked.hostless {
@@ -251,11 +254,15 @@ impl<T: Transport, C: Timer> Forwarder<T, C> {
         tried: &mut Tried,
         errand: &Errand<C>,
         last: Reason,
+        retries: u32,
         total: Instant,
     ) -> Result<Lease, Reason> {
         let (pool, now) = (&self.shared.pool, self.timer.now());
-        if !tried.is_empty() {
-            return self.pick(tried, errand, now).ok_or(last);
+        if retries > 0 {
+            if let Some(lease) = self.pick(tried, errand, now) {
+                return Ok(lease);
+            }
+            return self.pick_again(tried, errand, last, retries, total).await;
         }
         // Nobody overtakes those who wait.
         if pool.queue().is_empty() {
@@ -276,6 +283,30 @@ impl<T: Transport, C: Timer> Forwarder<T, C> {
             wait::Turn::Late if until == total => Err(Reason::TotalTimeout),
             wait::Turn::Late => Err(Reason::QueueTimeout),
         }
+    }
+
+    /// A member that was tried before, if one is still eligible: a moment later, so that those who failed there together
+    /// do not come back together.
+    async fn pick_again(
+        &self,
+        tried: &mut Tried,
+        errand: &Errand<C>,
+        last: Reason,
+        retries: u32,
+        total: Instant,
+    ) -> Result<Lease, Reason> {
+        if self.shared.pool.room() == Room::Never {
+            return Err(last);
+        }
+        let pause = retry::back_off(retries, &self.rng);
+        let until = total.min(self.timer.now() + pause);
+        Box::pin(self.timer.sleep_until(until)).await;
+        let now = self.timer.now();
+        if now >= total {
+            return Err(Reason::TotalTimeout);
+        }
+        *tried = Tried::new();
+        self.pick(tried, errand, now).ok_or(last)
     }
 
     /// Whom to ask. A request that cannot be taken back does not test a stalled member if there is anybody else.

@@ -179,6 +179,7 @@ pub fn nothing_new_is_sent_to_a_frozen_server_after_the_guards_second(binary: &P
             .filter(|asked| asked.head.raw().starts_with(b"GET "))
             .count()
     };
+    let before = got();
     let (answered, sent) = (AtomicUsize::new(0), AtomicUsize::new(0));
     std::thread::scope(|scope| {
         let ask = || {
@@ -205,7 +206,7 @@ pub fn nothing_new_is_sent_to_a_frozen_server_after_the_guards_second(binary: &P
             answered.load(Ordering::SeqCst) == sent.load(Ordering::SeqCst)
         });
         let stuck = got();
-        assert!(stuck > 8, "only {stuck} requests reached it");
+        assert!(stuck >= before + 2, "only {stuck} requests reached it");
         for _ in 0..60 {
             ask();
             std::thread::sleep(Duration::from_millis(5));
