@@ -67,10 +67,11 @@ fn what_may_be_repeated_goes_elsewhere_as_soon_as_its_member_stalls() {
 
 #[test]
 fn what_may_not_be_repeated_goes_on_waiting() {
+    type Ask = fn() -> Request<Body>;
     type Change = fn(&mut crate::config::settings::Settings);
     let as_it_is: Change = |_| {};
     let large = || put(Script::new().data(vec![1; 70_000]).body());
-    let table: [(&str, fn() -> Request<Body>, Change); 4] = [
+    let table: [(&str, Ask, Change); 4] = [
         ("a POST", || post(Body::from("x".to_owned())), as_it_is),
         ("a large body", large, as_it_is),
         (
