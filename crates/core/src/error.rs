@@ -291,6 +291,10 @@ pub enum Reason {
     ClientGone,
     /// No member is eligible.
     NoMember,
+    /// Every eligible member is at `pool.limits.in-flight-per-server`, and as many as `pool.limits.queue.size` wait.
+    QueueFull,
+    /// The same, and no place was free within `pool.limits.queue.timeout`.
+    QueueTimeout,
     /// Every member that could be tried refused the connection.
     Refused,
     /// The backend closed or reset the connection before it answered.
@@ -322,7 +326,11 @@ impl Reason {
             Self::ExpectationFailed => StatusCode::EXPECTATION_FAILED,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::RequestStalled => StatusCode::REQUEST_TIMEOUT,
-            Self::NoMember | Self::Refused | Self::LocalLimit => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NoMember
+            | Self::QueueFull
+            | Self::QueueTimeout
+            | Self::Refused
+            | Self::LocalLimit => StatusCode::SERVICE_UNAVAILABLE,
             Self::BackendClosed | Self::InvalidAnswer => StatusCode::BAD_GATEWAY,
             Self::ConnectTimeout
             | Self::FirstByteTimeout
@@ -349,7 +357,7 @@ impl Reason {
             Self::ConnectTimeout => "connection_timeout",
             Self::FirstByteTimeout | Self::TotalTimeout => "http_response_timeout",
             Self::SendTimeout => "connection_write_timeout",
-            Self::LocalLimit => "connection_limit_reached",
+            Self::QueueFull | Self::QueueTimeout | Self::LocalLimit => "connection_limit_reached",
             Self::Unsupported(_) => "proxy_configuration_error",
             Self::Internal => "proxy_internal_error",
         }
@@ -365,6 +373,8 @@ impl Reason {
             Self::RequestStalled => "request-stalled",
             Self::ClientGone => "client-gone",
             Self::NoMember => "no-member",
+            Self::QueueFull => "queue-full",
+            Self::QueueTimeout => "queue-timeout",
             Self::Refused => "refused",
             Self::BackendClosed => "backend-closed",
             Self::InvalidAnswer => "invalid-answer",
@@ -388,6 +398,12 @@ impl Reason {
             Self::RequestStalled => "the request body made no progress",
             Self::ClientGone => "the request body broke off",
             Self::NoMember => "no server is available",
+            Self::QueueFull => {
+                "the servers are at their limit (in-flight-per-server), and so is the queue (queue.size)"
+            }
+            Self::QueueTimeout => {
+                "the servers are at their limit (in-flight-per-server) for too long (queue.timeout)"
+            }
             Self::Refused => "the servers refuse connections",
             Self::BackendClosed => "the server closed the connection before it answered",
             Self::InvalidAnswer => "the server's answer is not valid",

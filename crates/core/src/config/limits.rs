@@ -5,13 +5,15 @@ use std::time::Duration;
 use super::address;
 use super::raw::Value;
 use super::reader::{Item, set};
-use super::settings::{Limits, Network, PoolLimits};
+use super::settings::{Limits, Network, PoolLimits, QueueSettings};
 use super::source::quoted;
 use super::table::Table;
 use super::value;
 
 const RETRIES_MAX: u32 = 10;
 const IDLE_MAX: u32 = 10_000;
+const IN_FLIGHT_MAX: u32 = 1_000_000;
+const QUEUE_MAX: u32 = 65_536;
 const HEAD_MIN: u64 = 8 << 10;
 const HEAD_MAX: u64 = 1 << 20;
 const FIELDS_MIN: u32 = 16;
@@ -47,8 +49,37 @@ pub(super) fn pool(item: Option<Item<'_>>) -> PoolLimits {
         &mut limits.idle_per_worker,
         idle.and_then(|n| usize::try_from(n).ok()),
     );
-    table.finish(&["in-flight-per-server", "queue"]);
+    let in_flight = table.take("in-flight-per-server");
+    let why = "more than a server can do at once only makes all of it slow";
+    set(
+        &mut limits.in_flight_per_server,
+        in_flight.and_then(|item| item.integer(1..=IN_FLIGHT_MAX, why)),
+    );
+    if let Some(item) = table.take("queue") {
+        queue(item, &mut limits.queue);
+    }
+    table.finish(&[]);
     limits
+}
+
+/// `queue`: `"off"`, or a table.
+fn queue(item: Item<'_>, queue: &mut QueueSettings) {
+    if item.is_off() {
+        queue.size = 0;
+        return;
+    }
+    let Some(mut table) = item.table("\"off\", or a table", "") else {
+        return;
+    };
+    let size = table.take("size");
+    let why = "\"off\" is no queue; each request that waits costs memory";
+    set(
+        &mut queue.size,
+        size.and_then(|item| item.integer(1..=QUEUE_MAX, why))
+            .and_then(|n| usize::try_from(n).ok()),
+    );
+    duration(&mut table, "timeout", &mut queue.timeout);
+    table.finish(&[]);
 }
 
 /// `limits`.

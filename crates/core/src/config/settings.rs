@@ -153,6 +153,19 @@ pub struct PoolLimits {
     pub total: Option<Duration>,
     /// Kept upstream connections per member and worker.
     pub idle_per_worker: usize,
+    /// Attempts in flight at one member, tunnels included.
+    pub in_flight_per_server: u32,
+    /// Who waits when all members are at that limit.
+    pub queue: QueueSettings,
+}
+
+/// Requests that wait for a place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueueSettings {
+    /// How many may wait; zero is no queue.
+    pub size: usize,
+    /// For how long.
+    pub timeout: Duration,
 }
 
 /// What clients may cost.
@@ -322,6 +335,17 @@ impl Default for PoolLimits {
             body_idle: Duration::from_secs(30),
             total: None,
             idle_per_worker: 64,
+            in_flight_per_server: 1024,
+            queue: QueueSettings::default(),
+        }
+    }
+}
+
+impl Default for QueueSettings {
+    fn default() -> Self {
+        Self {
+            size: 1024,
+            timeout: Duration::from_secs(1),
         }
     }
 }

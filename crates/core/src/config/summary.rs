@@ -3,8 +3,8 @@
 use std::fmt::{Display, Write as _};
 
 use super::settings::{
-    AccessLog, Check, Health, Limits, ListenAddress, LogFormat, LogSettings, PoolLimits, Settings,
-    StatusRanges, Workers,
+    AccessLog, Check, Health, Limits, ListenAddress, LogFormat, LogSettings, PoolLimits,
+    QueueSettings, Settings, StatusRanges, Workers,
 };
 use super::value::{show_duration, show_size};
 
@@ -133,7 +133,7 @@ fn log(log: LogSettings) -> String {
     format!("{access}, as {format}")
 }
 
-fn pool_limits(limits: &PoolLimits) -> [(&'static str, String); 7] {
+fn pool_limits(limits: &PoolLimits) -> [(&'static str, String); 9] {
     [
         ("retries", limits.retries.to_string()),
         ("retry-budget", format!("{}%", limits.retry_budget_percent)),
@@ -142,7 +142,19 @@ fn pool_limits(limits: &PoolLimits) -> [(&'static str, String); 7] {
         ("body-idle", show_duration(limits.body_idle)),
         ("total", limits.total.map_or_else(off, show_duration)),
         ("idle-per-worker", limits.idle_per_worker.to_string()),
+        (
+            "in-flight-per-server",
+            limits.in_flight_per_server.to_string(),
+        ),
+        ("queue", queue(limits.queue)),
     ]
+}
+
+fn queue(queue: QueueSettings) -> String {
+    match queue.size {
+        0 => off(),
+        size => format!("{size}, each for {}", show_duration(queue.timeout)),
+    }
 }
 
 fn limits(limits: &Limits) -> [(&'static str, String); 11] {

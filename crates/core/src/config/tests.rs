@@ -218,6 +218,8 @@ fn each_key_of_a_pool_reaches_its_setting() {
         body-idle = "3s"
         total = "4s"
         idle-per-worker = 0
+        in-flight-per-server = 9
+        queue = { size = 8, timeout = "7s" }
         "#,
     );
     let first = Backend {
@@ -245,10 +247,25 @@ fn each_key_of_a_pool_reaches_its_setting() {
             body_idle: Duration::from_secs(3),
             total: Some(Duration::from_secs(4)),
             idle_per_worker: 0,
+            in_flight_per_server: 9,
+            queue: QueueSettings {
+                size: 8,
+                timeout: Duration::from_secs(7),
+            },
         },
         ..PoolSettings::new("shop", vec![first, server("b", 2)])
     };
     assert_eq!(settings.pool, pool);
+}
+
+#[test]
+fn a_queue_can_be_off_and_has_limits_by_default() {
+    let queue = |text: &str| with(text).pool.limits.queue;
+    assert_eq!(queue("limits = { queue = \"off\" }").size, 0);
+    let default = QueueSettings::default();
+    assert_eq!(queue("limits = { queue = {} }"), default);
+    let size = QueueSettings { size: 3, ..default };
+    assert_eq!(queue("limits = { queue = { size = 3 } }"), size);
 }
 
 #[test]

@@ -20,6 +20,8 @@ pub(super) struct Errand<C: Timer> {
     again: Option<(Parts, Option<Arc<Replay>>)>,
     /// How the upload of the request that was made last stands; `None` without a body.
     progress: Option<Arc<Progress>>,
+    /// What the pool's algorithm hashes of it, if it does.
+    pub(super) key: Option<u64>,
 }
 
 impl<C: Timer> Errand<C> {
@@ -39,6 +41,7 @@ impl<C: Timer> Errand<C> {
             body_bytes_max,
             again: None,
             progress: None,
+            key: None,
         };
         // RFC 9110 §9.2.2. An upgrade is not repeated: its backend may already speak another protocol.
         let fits =

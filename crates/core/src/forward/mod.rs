@@ -18,6 +18,7 @@ mod retry;
 mod shared;
 mod tunnel;
 mod upload;
+mod wait;
 
 #[cfg(test)]
 mod story_tests;
@@ -45,7 +46,7 @@ use crate::body::Body;
 use crate::config::settings::{HashKey, Settings};
 use crate::error::{Cause, Reason};
 use crate::picker::Tried;
-use crate::pool::{Lease, Outcome};
+use crate::pool::{Lease, Outcome, Room};
 use crate::rng::Rng;
 use crate::time::{Instant, Timer};
 use crate::transport::{Attempt, Reuse, Transport};
@@ -88,6 +89,7 @@ struct Rules {
     patience: Patience,
     connect: Duration,
     total: Option<Duration>,
+    queue: Duration,
     retries: u32,
     /// What the pool's algorithm hashes, if it does.
     key: Option<HashKey>,
@@ -134,6 +136,7 @@ impl<T: Transport, C: Timer> Forwarder<T, C> {
             },
             connect: pool.connect,
             total: pool.total,
+            queue: pool.queue.timeout,
             retries: pool.retries,
             key: settings.pool.balance.key().cloned(),
             tunnel_idle: limits.tunnel_idle,
@@ -203,21 +206,24 @@ impl<T: Transport, C: Timer> Forwarder<T, C> {
             &self.shared.memory,
             &self.timer,
         );
+        errand.key = key;
         let mut tried = Tried::new();
         let mut last = Reason::NoMember;
         let mut retries = 0;
         let mut rescue = None;
         loop {
-            let now = self.timer.now();
-            let next = rescue.take();
-            let Some(mut lease) = next.or_else(|| self.pick(key, &mut tried, &errand, now)) else {
-                return Err(last);
+            let mut lease = match rescue.take() {
+                Some(lease) => lease,
+                None => {
+                    self.choose(&mut tried, &errand, last, retries, visit.total)
+                        .await?
+                }
             };
             visit.record.attempt(&lease);
             if asked.hostless {
                 name_host(&mut request, &lease);
             }
-            let mut rescuer = |now| self.rescue(key, &mut tried, &errand, retries, now);
+            let mut rescuer = |now| self.rescue(&mut tried, &errand, retries, now);
             let mut failure = match self
                 .attempt(&mut lease, request, &errand, visit.total, &mut rescuer)
                 .await
@@ -254,20 +260,79 @@ impl<T: Transport, C: Timer> Forwarder<T, C> {
         }
     }
 
-    /// Whom to ask. A request that cannot be taken back does not test a stalled member if there is anybody else.
-    fn pick(
+    /// Whom to ask. Where everybody is at their limit a request queues; a retry does not, because it would keep those
+    /// waiting that nobody has asked yet.
+    async fn choose(
         &self,
-        key: Option<u64>,
         tried: &mut Tried,
         errand: &Errand<C>,
-        now: Instant,
-    ) -> Option<Lease> {
-        let lease = self.shared.pool.pick_by(key, tried, &self.rng, now)?;
+        last: Reason,
+        retries: u32,
+        total: Instant,
+    ) -> Result<Lease, Reason> {
+        let (pool, now) = (&self.shared.pool, self.timer.now());
+        if retries > 0 {
+            if let Some(lease) = self.pick(tried, errand, now) {
+                return Ok(lease);
+            }
+            return self.pick_again(tried, errand, last, retries, total).await;
+        }
+        // Nobody overtakes those who wait.
+        if pool.queue().is_empty() {
+            match self.pick(tried, errand, now) {
+                Some(lease) => return Ok(lease),
+                None if pool.room() == Room::Never => return Err(last),
+                None => {}
+            }
+        }
+        let place = pool.queue().enter().ok_or(Reason::QueueFull)?;
+        let until = total.min(now + self.rules.queue);
+        let pick = || self.pick(tried, errand, self.timer.now());
+        let sleep = self.timer.sleep_until(until);
+        // Boxed, because few wait and every request would have to carry it.
+        match Box::pin(wait::turn(place, pool, pick, sleep)).await {
+            wait::Turn::Picked(lease) => Ok(lease),
+            wait::Turn::Nobody => Err(last),
+            wait::Turn::Late if until == total => Err(Reason::TotalTimeout),
+            wait::Turn::Late => Err(Reason::QueueTimeout),
+        }
+    }
+
+    /// A member that was tried before, if one is still eligible: a moment later, so that those who failed there together
+    /// do not come back together.
+    async fn pick_again(
+        &self,
+        tried: &mut Tried,
+        errand: &Errand<C>,
+        last: Reason,
+        retries: u32,
+        total: Instant,
+    ) -> Result<Lease, Reason> {
+        if self.shared.pool.room() == Room::Never {
+            return Err(last);
+        }
+        let pause = retry::back_off(retries, &self.rng);
+        let until = total.min(self.timer.now() + pause);
+        Box::pin(self.timer.sleep_until(until)).await;
+        let now = self.timer.now();
+        if now >= total {
+            return Err(Reason::TotalTimeout);
+        }
+        *tried = Tried::new();
+        self.pick(tried, errand, now).ok_or(last)
+    }
+
+    /// Whom to ask. A request that cannot be taken back does not test a stalled member if there is anybody else.
+    fn pick(&self, tried: &mut Tried, errand: &Errand<C>, now: Instant) -> Option<Lease> {
+        let lease = self
+            .shared
+            .pool
+            .pick_by(errand.key, tried, &self.rng, now)?;
         if lease.tests_a_stalled_member() && !errand.is_repeatable() {
             return self
                 .shared
                 .pool
-                .pick_by(key, tried, &self.rng, now)
+                .pick_by(errand.key, tried, &self.rng, now)
                 .or(Some(lease));
         }
         Some(lease)
@@ -276,7 +341,6 @@ impl<T: Transport, C: Timer> Forwarder<T, C> {
     /// Somebody else for a request that waits at a stalled member, under the rules of a retry.
     fn rescue(
         &self,
-        key: Option<u64>,
         tried: &mut Tried,
         errand: &Errand<C>,
         retries: u32,
@@ -286,7 +350,7 @@ impl<T: Transport, C: Timer> Forwarder<T, C> {
         if !may || !self.shared.budget.withdraw(now) {
             return None;
         }
-        let lease = self.shared.pool.pick_by(key, tried, &self.rng, now);
+        let lease = self.shared.pool.pick_by(errand.key, tried, &self.rng, now);
         if lease.is_none() {
             self.shared.budget.refund(now);
         }

@@ -3,7 +3,13 @@
 //! It reads what an error says about delivery, never its text. Whether there is somebody left to ask is the pick's
 //! business, how many retries the whole pool may spend is [`budget`](super::budget)'s.
 
+use std::time::Duration;
+
 use crate::error::Delivered;
+use crate::rng::Rng;
+
+const BACK_OFF_MIN: Duration = Duration::from_millis(25);
+const BACK_OFF_MAX: Duration = Duration::from_millis(250);
 
 /// What decides.
 #[derive(Clone, Copy, Debug)]
@@ -49,9 +55,34 @@ pub(super) fn next(failed: &Failed) -> Next {
     }
 }
 
+/// How long to wait before a retry that can only go where one failed: a random time below a bound that doubles, so
+/// that many who failed together spread over it.
+pub(super) fn back_off(retries: u32, rng: &Rng) -> Duration {
+    let doublings = retries.saturating_sub(1).min(10);
+    let bound = (BACK_OFF_MIN * (1 << doublings)).min(BACK_OFF_MAX);
+    let nanos = u64::try_from(bound.as_nanos()).unwrap_or(u64::MAX);
+    Duration::from_nanos(rng.below(nanos))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pauses_are_spread_below_a_bound_that_doubles() {
+        let rng = Rng::new(3);
+        for (retries, bound) in [(1, 25), (2, 50), (3, 100), (4, 200), (5, 250), (4_000, 250)] {
+            let mut drawn: Vec<_> = (0..1000).map(|_| back_off(retries, &rng)).collect();
+            drawn.sort();
+            let bound = Duration::from_millis(bound);
+            assert!(drawn[0] < bound / 20, "{retries}: as short as nothing");
+            assert!(
+                (bound * 2 / 5..bound * 3 / 5).contains(&drawn[500]),
+                "{retries}"
+            );
+            assert!((bound * 19 / 20..bound).contains(&drawn[999]), "{retries}");
+        }
+    }
 
     const FAILED: Failed = Failed {
         delivered: Delivered::Maybe,

@@ -366,7 +366,7 @@ mod tests {
                     let client = if requests % 3 == 0 { requests } else { 7 };
                     let query = Query::new(&tried, Instant::ORIGIN, &rng);
                     let choice = picker.pick(&query.with_key(Some(key(client)))).unwrap();
-                    all[choice].begin();
+                    all[choice].admit();
                     let share = requests as f64 * f64::from(weights[choice]) / sum;
                     let bound = (share * f64::from(percent) / 100.0 - 1e-9).ceil();
                     let load = f64::from(all[choice].in_flight());
@@ -388,7 +388,7 @@ mod tests {
     #[test]
     fn requests_without_a_key_go_to_the_less_loaded() {
         let (all, rng, tried) = (members(2), Rng::new(1), Tried::new());
-        all[0].begin();
+        all[0].admit();
         for ring in RINGS {
             let picker = hash(ring, None, &all).build(&all, None);
             let query = Query::new(&tried, Instant::ORIGIN, &rng);
@@ -402,7 +402,7 @@ mod tests {
         let picker = hash(HashRing::Ketama, Some(125), &all).build(&all, None);
         let query = Query::new(&tried, Instant::ORIGIN, &rng).with_key(Some(key(1)));
         let first = picker.pick(&query).unwrap();
-        all[first].begin();
+        all[first].admit();
         let trace = picker.explain(&query);
         assert_eq!(trace.candidates[first].standing, Standing::Full);
         assert_ne!(trace.choice, Some(first));

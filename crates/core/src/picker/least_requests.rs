@@ -111,7 +111,7 @@ mod tests {
     #[test]
     fn ties_are_broken_without_preference() {
         let all = members(4);
-        all[1].begin();
+        all[1].admit();
         let counts = counts(&*LeastRequests.build(&all, None), 4, 3000);
         assert_eq!(counts[1], 0);
         for index in [0, 2, 3] {

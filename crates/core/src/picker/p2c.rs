@@ -120,11 +120,11 @@ mod tests {
     #[test]
     fn of_two_the_busier_one_gets_nothing() {
         let all = members(2);
-        all[0].begin();
+        all[0].admit();
         let picker = P2C.build(&all, None);
         assert_eq!(counts(&*picker, 2, 1000), [0, 1000]);
-        all[1].begin();
-        all[1].begin();
+        all[1].admit();
+        all[1].admit();
         assert_eq!(counts(&*picker, 2, 1000), [1000, 0]);
     }
 
@@ -158,7 +158,9 @@ mod tests {
         let (all, rng, mut tried) = (members(2), Rng::new(1), Tried::new());
         let picker = P2C.build(&all, None);
         tried.insert(&all[0]);
-        (0..9).for_each(|_| all[1].begin());
+        (0..9).for_each(|_| {
+            all[1].admit();
+        });
         let query = Query::new(&tried, Instant::ORIGIN, &rng);
         assert!((0..100).all(|_| picker.pick(&query) == Some(1)));
     }

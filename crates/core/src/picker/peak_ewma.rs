@@ -92,9 +92,11 @@ mod tests {
             member.note_latency(Duration::from_millis(20), at(0));
         }
         let picker = peak_ewma().build(&all, None);
-        all[0].begin();
+        all[0].admit();
         all[0].wait(at(1000));
-        (0..5).for_each(|_| all[1].begin());
+        (0..5).for_each(|_| {
+            all[1].admit();
+        });
         // One request against five: the idle one, until its one request has waited for longer than the others would.
         assert_eq!(counts_at(&*picker, 2, 50, at(1010)), [50, 0]);
         assert_eq!(counts_at(&*picker, 2, 50, at(1070)), [0, 50]);
@@ -106,7 +108,7 @@ mod tests {
         all[1].note_latency(Duration::from_millis(900), at(0));
         let picker = peak_ewma().build(&all, None);
         assert_eq!(counts_at(&*picker, 2, 10, at(0)), [10, 0]);
-        all[0].begin();
+        all[0].admit();
         assert_eq!(counts_at(&*picker, 2, 10, at(0)), [0, 10]);
     }
 }

@@ -103,7 +103,7 @@ fn concurrently(algorithm: &dyn Algorithm) {
                     let query = Query::new(&tried, now, &rng).with_key(Some(key(client as usize)));
                     let choice = picker.pick(&query).unwrap();
                     assert_ne!(choice, thread as usize);
-                    all[choice].begin();
+                    all[choice].admit();
                     all[choice].note_latency(Duration::from_millis(1), now);
                     all[choice].end(Outcome::Answered(StatusCode::OK));
                 }
@@ -130,7 +130,7 @@ pub(super) fn balls_in_bins(algorithm: &dyn Algorithm, all: &[Arc<Member>], coun
     let (rng, tried, picker) = (Rng::new(9), Tried::new(), algorithm.build(all, None));
     for client in 0..count {
         let query = Query::new(&tried, Instant::ORIGIN, &rng).with_key(Some(key(client)));
-        all[picker.pick(&query).unwrap()].begin();
+        all[picker.pick(&query).unwrap()].admit();
     }
 }
 
@@ -175,7 +175,7 @@ pub(super) fn slow_share(algorithm: &dyn Algorithm, lane: Lane) -> f64 {
             }
         }
         let choice = picker.pick(&Query::new(&tried, now, &rng)).unwrap();
-        all[choice].begin();
+        all[choice].admit();
         all[choice].wait(now);
         let takes = if choice == SLOW { 100_000 } else { 10_000 };
         let ends = match lane {

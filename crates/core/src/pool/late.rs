@@ -1,6 +1,6 @@
 //! The requests that have waited at a member for longer than a fast one does.
 //!
-//! A lease registers here only after [`LATE`](crate::health::stall::LATE), so a request that is answered at once costs
+//! A lease registers here only after [`LATE`], so a request that is answered at once costs
 //! nothing. It is what the stall guard judges by, and whom it wakes.
 
 use std::collections::BTreeMap;

@@ -54,7 +54,6 @@ impl Lease {
         trial: bool,
         now: Instant,
     ) -> Self {
-        member.begin();
         let mut lease = Self {
             pool,
             member,
@@ -191,6 +190,7 @@ impl Lease {
         self.ended = true;
         self.stop_waiting();
         self.member.end(outcome);
+        self.pool.queue().call();
     }
 
     /// Returns as what the attempt was counted among the answers already.

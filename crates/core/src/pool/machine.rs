@@ -66,7 +66,9 @@ impl Pool {
         let crowd = settings.balance.is_bounded().then(Arc::default);
         let slot = |(index, backend): (usize, &crate::backend::Backend)| {
             let index = u32::try_from(index).unwrap_or(u32::MAX);
-            let member = Member::new(index, backend.clone()).in_crowd(crowd.as_ref());
+            let member = Member::new(index, backend.clone())
+                .in_crowd(crowd.as_ref())
+                .limited(settings.limits.in_flight_per_server);
             let member = Arc::new(member);
             Slot::new(member, Tracker::new(verdict, limits), now)
         };

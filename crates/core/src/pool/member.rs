@@ -32,6 +32,8 @@ pub struct Member {
     gate: AtomicU8,
     stalled: AtomicBool,
     in_flight: AtomicU32,
+    /// Attempts in flight, at most.
+    limit: u32,
     /// Leases without a first byte.
     waiting: AtomicU32,
     /// When the first of those that wait now began to, in nanoseconds.
@@ -70,6 +72,7 @@ impl Member {
             gate: AtomicU8::new(OPEN),
             stalled: AtomicBool::new(false),
             in_flight: AtomicU32::new(0),
+            limit: u32::MAX,
             waiting: AtomicU32::new(0),
             waiting_since: AtomicU64::new(0),
             last_byte: AtomicU64::new(0),
@@ -92,6 +95,11 @@ impl Member {
     pub(crate) fn crowd(&self) -> Option<u32> {
         let crowd = self.crowd.as_ref()?;
         Some(crowd.load(Ordering::Relaxed))
+    }
+
+    /// At most so many attempts in flight.
+    pub(crate) fn limited(self, limit: u32) -> Self {
+        Self { limit, ..self }
     }
 
     /// The facts about the server.
@@ -126,11 +134,40 @@ impl Member {
 
     /// Would a pick be let in?
     pub(crate) fn is_open(&self) -> bool {
-        self.gate.load(Ordering::Acquire) != CLOSED
+        self.gate.load(Ordering::Acquire) != CLOSED && !self.is_full()
     }
 
-    /// Lets a pick in: `Some(true)` as the one trial, `None` when somebody else has just taken that.
+    /// Are as many attempts in flight as may be?
+    pub(crate) fn is_full(&self) -> bool {
+        self.in_flight.load(Ordering::SeqCst) >= self.limit
+    }
+
+    /// Lets a pick in and counts it: `Some(true)` as the one trial, `None` when somebody else has just taken that, or
+    /// the last place.
     pub(crate) fn admit(&self) -> Option<bool> {
+        let admitted = self.place().and_then(|()| {
+            let trial = self.pass_the_gate();
+            if trial.is_none() {
+                self.in_flight.fetch_sub(1, Ordering::SeqCst);
+            }
+            trial
+        })?;
+        self.tally.picks.fetch_add(1, Ordering::Relaxed);
+        if let Some(crowd) = &self.crowd {
+            crowd.fetch_add(1, Ordering::Relaxed);
+        }
+        Some(admitted)
+    }
+
+    fn place(&self) -> Option<()> {
+        if self.in_flight.fetch_add(1, Ordering::SeqCst) < self.limit {
+            return Some(());
+        }
+        self.in_flight.fetch_sub(1, Ordering::SeqCst);
+        None
+    }
+
+    fn pass_the_gate(&self) -> Option<bool> {
         match self.gate.load(Ordering::Acquire) {
             OPEN => Some(false),
             TRIAL => self
@@ -159,15 +196,6 @@ impl Member {
 
     pub(crate) fn set_stalled(&self, stalled: bool) {
         self.stalled.store(stalled, Ordering::Relaxed);
-    }
-
-    /// Counts a pick.
-    pub(crate) fn begin(&self) {
-        self.tally.picks.fetch_add(1, Ordering::Relaxed);
-        self.in_flight.fetch_add(1, Ordering::Relaxed);
-        if let Some(crowd) = &self.crowd {
-            crowd.fetch_add(1, Ordering::Relaxed);
-        }
     }
 
     /// One more waits for its first byte.
@@ -210,7 +238,7 @@ impl Member {
 
     /// Counts the end of an attempt.
     pub(crate) fn end(&self, outcome: Outcome) {
-        self.in_flight.fetch_sub(1, Ordering::AcqRel);
+        self.in_flight.fetch_sub(1, Ordering::SeqCst);
         if let Some(crowd) = &self.crowd {
             crowd.fetch_sub(1, Ordering::Relaxed);
         }

@@ -26,6 +26,7 @@ mod latency;
 mod lease;
 mod machine;
 mod member;
+mod queue;
 mod shared;
 mod slot;
 mod snapshot;
@@ -37,6 +38,8 @@ mod view;
 
 pub use lease::{Lease, Outcome};
 pub use member::Member;
+pub(crate) use queue::Waiting;
+pub(crate) use shared::Room;
 pub use shared::SharedPool;
 pub use snapshot::Snapshot;
 pub use view::{Counters, MemberView};

@@ -9,6 +9,7 @@ use arc_swap::ArcSwap;
 use futures::task::AtomicWaker;
 
 use super::machine::{Pool, Report};
+use super::queue::Queue;
 use super::{Lease, Member, MemberView, Snapshot};
 use crate::config::settings::PoolSettings;
 use crate::error::Cause;
@@ -18,6 +19,17 @@ use crate::health::trial::TrialEnd;
 use crate::picker::{Query, Tried};
 use crate::rng::Rng;
 use crate::time::Instant;
+
+/// Where an attempt could go.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Room {
+    /// To some eligible member.
+    Now,
+    /// To one that is at its limit, once an attempt there has ended.
+    Later,
+    /// Nowhere: nobody is eligible.
+    Never,
+}
 
 /// A pool shared by all workers and the monitor.
 ///
@@ -38,6 +50,7 @@ pub struct SharedPool {
     /// Something is due before the monitor's time.
     rung: AtomicBool,
     monitor: AtomicWaker,
+    queue: Arc<Queue>,
 }
 
 impl SharedPool {
@@ -58,6 +71,7 @@ impl SharedPool {
             look: AtomicBool::new(false),
             rung: AtomicBool::new(false),
             monitor: AtomicWaker::new(),
+            queue: Queue::new(settings.limits.queue.size),
         })
     }
 
@@ -81,7 +95,7 @@ impl SharedPool {
         now: Instant,
     ) -> Option<Lease> {
         let snapshot = self.snapshot.load();
-        // A round is lost only to somebody who took a member's one trial, so there are few.
+        // A round is lost only to somebody who took a member's one trial or last place, so there are few.
         for _ in 0..=snapshot.members().len() {
             let query = Query::new(tried, now, rng).with_key(key);
             let member = snapshot.pick(&query)?;
@@ -92,6 +106,29 @@ impl SharedPool {
             }
         }
         None
+    }
+
+    /// Is there room for a first attempt, or will there be when one ends?
+    pub(crate) fn room(&self) -> Room {
+        let snapshot = self.snapshot.load();
+        let members = snapshot.members();
+        if members.iter().any(|member| member.is_open()) {
+            Room::Now
+        } else if members.iter().any(|member| member.is_full()) {
+            Room::Later
+        } else {
+            Room::Never
+        }
+    }
+
+    /// Those that wait for a place.
+    pub(crate) fn queue(&self) -> &Arc<Queue> {
+        &self.queue
+    }
+
+    /// How many requests wait for a place, because every eligible member is at its limit.
+    pub fn queued(&self) -> usize {
+        self.queue.length()
     }
 
     /// The eligible members as of now; [`Snapshot::explain`] tells whom the next pick would choose.
@@ -163,6 +200,7 @@ impl SharedPool {
         let result = change(&mut pool);
         if let Some(snapshot) = pool.publish(&self.snapshot.load()) {
             self.snapshot.store(Arc::new(snapshot));
+            self.queue.call();
         }
         let reports = pool.take_reports();
         let eligible = self.snapshot.load().members().len();

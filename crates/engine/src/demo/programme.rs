@@ -75,20 +75,20 @@ pub(super) const PROGRAMME: [Step; 7] = [
         lasts: Duration::from_secs(5),
         title: "Server c was just frozen (SIGSTOP): it takes requests and never answers.",
         meaning: [
-            "The hard case: nothing fails, everything waits. After a second of silence",
-            "the balancer calls c stalled and sends the requests to a and b.",
+            "The hard case: nothing fails, everything waits. The balancer knows how fast c was,",
+            "calls it stalled after a tenth of a second, and asks a and b what waited there.",
         ],
-        look: "\"waiting\". After a second it stops growing.",
+        look: "\"waiting\". It falls back to 0 at once, and nothing fails.",
     },
     Step {
         act: Act::Thaw(2),
         lasts: Duration::from_secs(3),
         title: "Server c runs again (SIGCONT).",
         meaning: [
-            "It answers the requests that waited in it. With its first byte it is back",
+            "The balancer kept asking it for a sign of life. With its first byte it is back",
             "in the round.",
         ],
-        look: "\"waiting\". It falls to 0: none of those requests is lost.",
+        look: "the answers of c. They are back at once.",
     },
     Step {
         act: Act::Kill(&[0, 1, 2]),

@@ -83,8 +83,8 @@ impl Check {
         self
     }
 
-    /// A request that may not be repeated reached one backend at most; others as often as retries allow, never the
-    /// same backend twice.
+    /// A request that may not be repeated reached one backend at most; others as often as retries
+    /// allow.
     pub fn retries_within(&self, retries: usize) -> &Self {
         let mut where_seen: BTreeMap<u64, Vec<&str>> = BTreeMap::new();
         for seen in &self.seen {

@@ -49,6 +49,24 @@ fn values_out_of_bounds_are_refused_with_the_reason() {
             "pool.app.limits.retries: found a string | a number from 0 to 10 | ".to_owned(),
         ),
         (
+            "limits = { in-flight-per-server = 0 }".to_owned(),
+            "pool.app.limits.in-flight-per-server: found 0 | a number from 1 to 1000000 | more than a server can do at \
+             once only makes all of it slow"
+                .to_owned(),
+        ),
+        (
+            "limits = { queue = { size = 0 } }".to_owned(),
+            "pool.app.limits.queue.size: found 0 | a number from 1 to 65536 | \"off\" is no queue; each request that \
+             waits costs memory"
+                .to_owned(),
+        ),
+        (
+            "limits = { queue = { timeout = \"0s\" } }".to_owned(),
+            "pool.app.limits.queue.timeout: found a zero duration | a duration above zero | nothing can happen within no \
+             time at all"
+                .to_owned(),
+        ),
+        (
             "limits = { retry-budget = 20 }".to_owned(),
             "pool.app.limits.retry-budget: found the number 20 | a share such as \"20%\" | a share is a string with a \
              percent sign"

@@ -365,11 +365,6 @@ fn keys_of_later_versions_are_known() {
         ("sticky = { cookie = \"lb\" }", "pool.app.sticky"),
         ("slow-start = \"10s\"", "pool.app.slow-start"),
         ("when-all-down = \"fail\"", "pool.app.when-all-down"),
-        (
-            "limits = { in-flight-per-server = 9 }",
-            "pool.app.limits.in-flight-per-server",
-        ),
-        ("limits = { queue = { size = 9 } }", "pool.app.limits.queue"),
         ("[metrics]", "metrics"),
         ("[admin]", "admin"),
         ("[[route]]", "route"),

@@ -1,6 +1,8 @@
 //! Whole stories: a real pool and forwarder over scripted backends, in virtual time.
 
 mod bodies;
+mod full;
+
 mod hashing;
 mod rescue;
 mod tunnels;
@@ -123,6 +125,38 @@ fn a_large_put_is_not_replayed() {
     let reply = world.forward(put(body.body()));
     assert_eq!(reply.response.status(), StatusCode::BAD_GATEWAY);
     assert_eq!(world.seen().len(), 1);
+}
+
+#[test]
+fn the_only_member_is_asked_again_after_a_moment_and_not_when_it_refused() {
+    let world = World::with(|settings| settings.pool.servers.truncate(1));
+    world.script(1, Act::Reset(0));
+    world.script(1, Act::Reset(0));
+    assert_eq!(world.text(get("/")), "b1");
+    assert_eq!(world.seen().len(), 3);
+    let took = world.now().since_origin();
+    assert!(
+        took > Duration::ZERO && took < Duration::from_millis(75),
+        "{took:?}"
+    );
+    world.script(1, Act::Refuse);
+    let before = world.now();
+    assert_eq!(world.forward(get("/")).response.status(), 503);
+    assert_eq!((world.now(), world.seen().len()), (before, 4));
+    world.check_idle();
+}
+
+#[test]
+fn the_total_ends_the_moment_before_a_retry_too() {
+    let total = Duration::from_nanos(1);
+    let world = World::with(|settings| {
+        settings.pool.servers.truncate(1);
+        settings.pool.limits.total = Some(total);
+    });
+    world.script(1, Act::Reset(0));
+    let reply = world.forward(get("/"));
+    assert_eq!(reply.response.status(), StatusCode::GATEWAY_TIMEOUT);
+    assert_eq!(world.now().since_origin(), total);
 }
 
 #[test]

@@ -67,8 +67,8 @@ fn what_may_be_repeated_goes_elsewhere_as_soon_as_its_member_stalls() {
 
 #[test]
 fn what_may_not_be_repeated_goes_on_waiting() {
-    type Change = fn(&mut crate::config::settings::Settings);
     type Ask = fn() -> Request<Body>;
+    type Change = fn(&mut crate::config::settings::Settings);
     let as_it_is: Change = |_| {};
     let large = || put(Script::new().data(vec![1; 70_000]).body());
     let table: [(&str, Ask, Change); 4] = [

@@ -351,6 +351,11 @@ impl World {
         self.log.exchanges.lock().unwrap().len()
     }
 
+    /// Requests that wait for a place.
+    pub(super) fn queued(&self) -> usize {
+        self.pool.queued()
+    }
+
     /// Takes one retry from the budget, if there is any.
     pub(super) fn spend_a_retry(&self) -> bool {
         self.shared.budget.withdraw(self.now())
