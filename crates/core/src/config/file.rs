@@ -116,6 +116,9 @@ fn smallest_form(file: &mut Table<'_>) -> (Option<Vec<Listener>>, Option<PoolSet
     };
     let pool = servers.map(|servers| PoolSettings {
         health: Health::Probes(probes),
+        // The tutorial knows probes and nothing else: one that passes brings a server back.
+        passive: None,
+        slow_start: None,
         ..PoolSettings::new("app", servers)
     });
     (listeners, pool)

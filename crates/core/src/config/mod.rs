@@ -35,6 +35,7 @@ mod flags;
 mod health;
 mod json;
 mod limits;
+mod passive;
 mod pool;
 mod raw;
 mod reader;

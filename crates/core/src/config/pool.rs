@@ -9,7 +9,7 @@ use super::raw::Value;
 use super::reader::{Item, set};
 use super::settings::{Balance, Listener, PoolSettings};
 use super::source::quoted;
-use super::{health, limits};
+use super::{health, limits, passive};
 use crate::backend::Backend;
 
 /// Algorithms of the product that this version does not have.
@@ -24,7 +24,7 @@ const BALANCE_LATER: [&str; 8] = [
     "maglev",
 ];
 /// Keys of the product that this version does not have.
-const LATER: [&str; 4] = ["sticky", "passive", "slow-start", "when-all-down"];
+const LATER: [&str; 2] = ["sticky", "when-all-down"];
 
 const SERVERS: &str = "a list such as [\"127.0.0.1:9001\", \"127.0.0.1:9002\"]";
 
@@ -45,6 +45,15 @@ pub(super) fn pool(name: &str, item: Item<'_>, own: &[Listener]) -> Option<PoolS
         &mut pool.health,
         table.take("health").and_then(health::health),
     );
+    let count = servers.as_ref().map(Vec::len);
+    let passive = table.take("passive");
+    set(
+        &mut pool.passive,
+        passive.and_then(|item| passive::passive(item, count)),
+    );
+    if let Some(item) = table.take("slow-start") {
+        pool.slow_start = if item.is_off() { None } else { item.duration() };
+    }
     pool.limits = limits::pool(table.take("limits"));
     table.finish(&LATER);
     pool.servers = servers?;

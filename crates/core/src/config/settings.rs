@@ -68,8 +68,36 @@ pub struct PoolSettings {
     pub balance: Balance,
     /// How their health is known.
     pub health: Health,
+    /// What failing requests do to a member; `None` is off.
+    pub passive: Option<Passive>,
+    /// How long a member that came back takes to get its full share; `None` is off.
+    pub slow_start: Option<Duration>,
     /// What one request may cost.
     pub limits: PoolLimits,
+}
+
+/// When the outcomes of real requests take a member out, and for how long.
+///
+/// What counts as a failure is what a gateway would answer for: a reset, an invalid or truncated answer, a timeout, and a
+/// 502, 503 or 504 of the member's own. A connection that could not be made does not count, because it makes
+/// the member suspect at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Passive {
+    /// Failures in a row that eject.
+    pub failures: NonZeroU32,
+    /// The failed percentage of the answers of ten seconds that ejects, given enough answers and others that do
+    /// better; `None` is off.
+    pub share_percent: Option<u32>,
+    /// How long the first ejection lasts; the n-th in short order takes n times as long, up to
+    /// [`EJECT_MAX`](Self::EJECT_MAX).
+    pub eject: Duration,
+    /// The percentage of the pool that may be ejected; never the last member that is up.
+    pub max_ejected_percent: u32,
+}
+
+impl Passive {
+    /// The longest ejection, before jitter.
+    pub const EJECT_MAX: Duration = Duration::from_secs(300);
 }
 
 /// How a member is chosen.
@@ -288,7 +316,20 @@ impl PoolSettings {
             servers,
             balance: Balance::RoundRobin,
             health: Health::Probes(ProbeSettings::default()),
+            passive: Some(Passive::default()),
+            slow_start: Some(Duration::from_secs(10)),
             limits: PoolLimits::default(),
+        }
+    }
+}
+
+impl Default for Passive {
+    fn default() -> Self {
+        Self {
+            failures: const { NonZeroU32::new(5).unwrap() },
+            share_percent: Some(50),
+            eject: Duration::from_secs(30),
+            max_ejected_percent: 50,
         }
     }
 }

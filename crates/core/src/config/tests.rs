@@ -11,6 +11,7 @@ use crate::backend::{Address, Backend};
 
 mod bounds;
 mod hostile;
+mod leaving;
 mod wrong;
 
 /// The smallest canonical file, to which a test adds.

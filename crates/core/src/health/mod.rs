@@ -1,9 +1,10 @@
 //! Health: plain rules that are told the time, and the monitor that drives them.
 //!
-//! The rules (`tracker`, `probe`, `schedule`, `trial`, `stall`) change nothing by themselves: the
+//! The rules (`tracker`, `probe`, `schedule`, `trial`, `stall`, `outlier`) change nothing by themselves: the
 //! [pool](crate::pool) applies them. Only [`monitor`] does I/O, and it decides nothing.
 
 mod monitor;
+pub(crate) mod outlier;
 pub(crate) mod probe;
 pub(crate) mod schedule;
 pub(crate) mod stall;

@@ -36,6 +36,15 @@ impl Trials {
         }
     }
 
+    /// The first trial comes at `due`.
+    pub(crate) fn at(due: Instant) -> Self {
+        Self {
+            pause: PAUSE_MIN,
+            due,
+            offered: false,
+        }
+    }
+
     /// May a request come, or is one running?
     pub(crate) fn is_offered(&self) -> bool {
         self.offered

@@ -8,6 +8,7 @@ use http::StatusCode;
 use super::{Member, SharedPool};
 use crate::backend::Backend;
 use crate::error::Cause;
+use crate::health::outlier::{Evidence, TRIAL_PATIENCE, evidence};
 use crate::health::trial::TrialEnd;
 use crate::time::Instant;
 
@@ -93,7 +94,7 @@ impl Lease {
         self.member.heard(now);
         self.answered = true;
         self.stop_waiting();
-        if self.trial {
+        if self.trial && (!self.member.is_ejected() || now >= self.picked + TRIAL_PATIENCE) {
             self.trial = false;
             self.pool.trial_ended(&self.member, TrialEnd::Answered(now));
         }
@@ -112,19 +113,37 @@ impl Lease {
             self.pool
                 .connect_failed(&self.member, cause, self.picked, now);
         }
+        let evidence = evidence(outcome);
         if self.trial {
-            let end = match outcome {
-                Outcome::Abandoned => TrialEnd::Abandoned,
+            let end = match (evidence, outcome) {
+                (_, Outcome::Abandoned) => TrialEnd::Abandoned,
+                (Evidence::Good, _) => TrialEnd::Answered(now),
                 _ => TrialEnd::Failed(now),
             };
             self.pool.trial_ended(&self.member, end);
         }
+        self.weigh(evidence, now);
     }
 
     fn end(&mut self, outcome: Outcome) {
         self.ended = true;
         self.stop_waiting();
         self.member.end(outcome);
+    }
+
+    /// What the outcome does to the member's streak of failures.
+    fn weigh(&self, evidence: Evidence, now: Instant) {
+        if evidence == Evidence::None || self.picked < self.member.readmitted() {
+            return;
+        }
+        match evidence {
+            Evidence::Bad(failure) => {
+                let streak = self.member.did_badly();
+                self.pool
+                    .request_failed(&self.member, streak, failure, self.picked, now);
+            }
+            _ => self.member.did_well(),
+        }
     }
 
     fn stop_waiting(&mut self) {

@@ -8,9 +8,10 @@ use std::sync::Arc;
 use super::slot::Slot;
 use super::view::MemberView;
 use super::{Member, Snapshot};
-use crate::config::settings::{Health, PoolSettings, ProbeSettings};
+use crate::config::settings::{Health, Passive, PoolSettings, ProbeSettings};
 use crate::error::Cause;
-use crate::event::{State, Trigger};
+use crate::event::{RequestFailure, State, Trigger};
+use crate::health::outlier::{self, Seen};
 use crate::health::probe::{Finding, Probe};
 use crate::health::schedule::{Schedule, jittered};
 use crate::health::stall::{self, LastBytes};
@@ -30,6 +31,10 @@ pub(super) struct Pool {
     /// `None` when nobody probes.
     probes: Option<Arc<ProbeSettings>>,
     schedule: Schedule,
+    /// `None` when failing requests eject nobody.
+    passive: Option<Passive>,
+    /// When the window began over which shares are taken.
+    window: Instant,
     rng: Rng,
     last_look: Instant,
     next_look: Instant,
@@ -58,7 +63,8 @@ impl Pool {
         let limits = Limits::from(&*probes.clone().unwrap_or_default());
         let slot = |(index, backend): (usize, &crate::backend::Backend)| {
             let index = u32::try_from(index).unwrap_or(u32::MAX);
-            let member = Arc::new(Member::new(index, backend.clone()));
+            let member = Member::new(index, backend.clone()).slowly(settings.slow_start);
+            let member = Arc::new(member);
             Slot::new(member, Tracker::new(verdict, limits), now)
         };
         let slots: Vec<_> = settings.servers.iter().enumerate().map(slot).collect();
@@ -72,6 +78,8 @@ impl Pool {
             published: Vec::new(),
             changed: false,
             probes,
+            passive: settings.passive.clone(),
+            window: now,
             rng,
             last_look: now,
             next_look: now + stall::LOOK_EVERY,
@@ -205,17 +213,17 @@ impl Pool {
     /// The one request that tests a member has ended, or shown that the member answers.
     pub(super) fn trial_ended(&mut self, index: usize, end: TrialEnd) {
         let slot = &mut self.slots[index];
-        let Some(trials) = slot.trials.as_mut().filter(|trials| trials.is_offered()) else {
+        if !slot.is_on_trial() {
             return; // Something else has decided meanwhile.
-        };
+        }
         match end {
             TrialEnd::Answered(now) => {
-                let trigger = slot.trial_answered();
+                let trigger = slot.trial_answered(now);
                 self.settle(index, Some(trigger), now);
             }
             TrialEnd::Failed(now) => {
-                trials.failed(now);
-                let due = trials.due();
+                slot.trial_failed(self.passive.as_ref(), &self.rng, now);
+                let due = slot.trials.map_or(Instant::NEVER, |trials| trials.due());
                 self.look_by(due);
                 self.changed = true;
                 self.urgent = true;
@@ -232,7 +240,59 @@ impl Pool {
         if !looked_away {
             self.watch(now);
         }
+        self.compare(now);
         self.offer_trials(now);
+    }
+
+    /// Requests at a member failed, so many in a row.
+    pub(super) fn request_failed(
+        &mut self,
+        index: usize,
+        streak: u32,
+        failure: RequestFailure,
+        picked: Instant,
+        now: Instant,
+    ) {
+        if picked >= self.slots[index].member.readmitted() {
+            self.eject(index, Trigger::RequestsFailed(streak, failure), now);
+        }
+    }
+
+    /// Takes a member out whose answers fail, if the pool can spare it.
+    fn eject(&mut self, index: usize, trigger: Trigger, now: Instant) {
+        let Some(rules) = &self.passive else { return };
+        if self.slots[index].is_out() {
+            return;
+        }
+        let count = |state| self.slots.iter().filter(|slot| slot.state == state).count();
+        let others_up = count(State::Up) - usize::from(self.slots[index].state == State::Up);
+        if outlier::may_eject(rules, count(State::Ejected), self.slots.len(), others_up) {
+            self.slots[index].eject(rules, &self.rng, now);
+            self.settle(index, Some(trigger), now);
+        }
+    }
+
+    /// Looks for members of whose answers too large a share fails.
+    fn compare(&mut self, now: Instant) {
+        let Some(share) = self.passive.as_ref().and_then(|rules| rules.share_percent) else {
+            return;
+        };
+        let seen: Vec<_> = self.slots.iter().map(Slot::in_window).collect();
+        let all = seen
+            .iter()
+            .fold(Seen::default(), |sum, seen| sum.plus(*seen));
+        for (index, seen) in seen.into_iter().enumerate() {
+            if seen.too_much(share, all.since(seen)) {
+                let (failed, of) = (seen.failed, seen.all);
+                self.eject(index, Trigger::FailureShare { failed, of }, now);
+            }
+        }
+        if now >= self.window + outlier::WINDOW {
+            self.window = now;
+            for slot in &mut self.slots {
+                slot.before_window = slot.member.seen();
+            }
+        }
     }
 
     fn watch(&mut self, now: Instant) {
@@ -281,6 +341,23 @@ impl Pool {
     /// Makes a change of a slot's facts visible, and notes what follows from it.
     fn settle(&mut self, index: usize, trigger: Option<Trigger>, now: Instant) {
         let Some(trigger) = trigger else { return };
+        self.change(index, trigger, now);
+        if self.slots.iter().all(Slot::is_out) {
+            self.recall(now);
+        }
+    }
+
+    /// Nobody is left but those that were ejected: their answers may fail, and yet they are the best there is.
+    fn recall(&mut self, now: Instant) {
+        for index in 0..self.slots.len() {
+            if self.slots[index].state == State::Ejected {
+                let trigger = self.slots[index].recall(now);
+                self.change(index, trigger, now);
+            }
+        }
+    }
+
+    fn change(&mut self, index: usize, trigger: Trigger, now: Instant) {
         let slot = &mut self.slots[index];
         let Some(from) = slot.settle(self.probes.is_some(), now) else {
             return;

@@ -26,6 +26,7 @@ mod machine;
 mod member;
 mod shared;
 mod slot;
+pub(crate) mod slow_start;
 mod snapshot;
 #[cfg(test)]
 pub(crate) mod testing;

@@ -12,7 +12,7 @@ use super::machine::{Pool, Report};
 use super::{Lease, Member, MemberView, Snapshot};
 use crate::config::settings::PoolSettings;
 use crate::error::Cause;
-use crate::event::{Observer, Transition};
+use crate::event::{Observer, RequestFailure, Transition};
 use crate::health::probe::{Finding, Probe};
 use crate::health::trial::TrialEnd;
 use crate::picker::{Query, Tried};
@@ -33,6 +33,8 @@ pub struct SharedPool {
     observer: Arc<dyn Observer>,
     /// How many members there are.
     members: usize,
+    /// So many failures in a row are reported to the pool; zero is never.
+    failures: u32,
     /// A lease saw a member that may have stalled.
     look: AtomicBool,
     /// Something is due before the monitor's time.
@@ -55,6 +57,10 @@ impl SharedPool {
             snapshot: ArcSwap::from_pointee(snapshot),
             observer,
             members: settings.servers.len(),
+            failures: settings
+                .passive
+                .as_ref()
+                .map_or(0, |passive| passive.failures.get()),
             look: AtomicBool::new(false),
             rung: AtomicBool::new(false),
             monitor: AtomicWaker::new(),
@@ -118,6 +124,22 @@ impl SharedPool {
     ) {
         let index = member.index() as usize;
         self.apply(|pool| pool.connect_failed(index, cause, picked, now));
+    }
+
+    /// The attempt that was picked at `picked` failed, the `streak`-th in a row. A streak that changed nothing, because
+    /// nobody else may go, is worth another look when it has grown by as much again.
+    pub(super) fn request_failed(
+        &self,
+        member: &Member,
+        streak: u32,
+        failure: RequestFailure,
+        picked: Instant,
+        now: Instant,
+    ) {
+        if streak.checked_rem(self.failures) == Some(0) {
+            let index = member.index() as usize;
+            self.apply(|pool| pool.request_failed(index, streak, failure, picked, now));
+        }
     }
 
     pub(super) fn heard_from(&self, member: &Member, now: Instant) {

@@ -3,12 +3,15 @@
 use std::sync::Arc;
 
 use super::Member;
+use crate::config::settings::Passive;
 use crate::error::Cause;
 use crate::event::{ProbeFailure, State, Trigger};
+use crate::health::outlier::{Ejections, Seen};
 use crate::health::probe::Probe;
 use crate::health::stall::Signs;
 use crate::health::tracker::{Tracker, Verdict};
 use crate::health::trial::Trials;
+use crate::rng::Rng;
 use crate::time::Instant;
 
 #[derive(Debug)]
@@ -22,10 +25,11 @@ pub(super) struct Slot {
     /// Since when a connect failure stands against it.
     suspect: Option<Instant>,
     stalled: bool,
+    ejections: Ejections,
+    /// What had been counted when the window began.
+    pub(super) before_window: Seen,
     /// When the process itself last answered a probe.
     answered_probe: Instant,
-    /// When it last came back. What began before then says nothing about now.
-    readmitted: Instant,
 }
 
 impl Slot {
@@ -38,8 +42,9 @@ impl Slot {
             tracker,
             suspect: None,
             stalled: false,
+            ejections: Ejections::default(),
+            before_window: Seen::default(),
             answered_probe: Instant::ORIGIN,
-            readmitted: Instant::ORIGIN,
         };
         slot.state = slot.follows();
         slot
@@ -49,6 +54,7 @@ impl Slot {
     fn follows(&self) -> State {
         match self.tracker.verdict() {
             Verdict::Down => State::Down,
+            _ if self.ejections.until().is_some() => State::Ejected,
             _ if self.suspect.is_some() => State::Suspect,
             _ if self.stalled => State::Stalled,
             Verdict::Unknown => State::Unknown,
@@ -58,7 +64,7 @@ impl Slot {
 
     /// Brings the visible state in line with the facts. Returns the state before if that changed it.
     ///
-    /// A stalled member gets trials, and so does a suspect one that nobody probes.
+    /// A stalled member gets trials, and so does a suspect one that nobody probes, and an ejected one after its time.
     pub(super) fn settle(&mut self, probed: bool, now: Instant) -> Option<State> {
         let to = self.follows();
         let from = std::mem::replace(&mut self.state, to);
@@ -66,7 +72,9 @@ impl Slot {
             return None;
         }
         self.since = now;
+        self.member.set_ejected(to == State::Ejected);
         self.trials = match self.state {
+            State::Ejected => self.ejections.until().map(Trials::at),
             State::Stalled => Some(Trials::after(now)),
             State::Suspect if !probed => Some(Trials::after(now)),
             _ => None,
@@ -74,13 +82,18 @@ impl Slot {
         if !self.is_out() {
             self.member.open();
             if from != State::Unknown {
-                self.readmitted = now;
+                self.member.readmit(now);
+                self.before_window = self.member.seen();
+            }
+            // A process that was merely silent for a while is as warm as it was.
+            if !matches!(from, State::Unknown | State::Stalled) {
+                self.member.start_slowly(now);
             }
         }
         Some(from)
     }
 
-    /// Is it suspect, down or stalled?
+    /// Is it suspect, down, stalled or ejected?
     pub(super) fn is_out(&self) -> bool {
         !matches!(self.state, State::Up | State::Unknown)
     }
@@ -114,14 +127,16 @@ impl Slot {
 
     /// A probe failed. That leaves a suspect member out, and counts.
     pub(super) fn failed(&mut self, failure: ProbeFailure, now: Instant) -> Option<Trigger> {
-        if failure == ProbeFailure::Transport(Cause::Refused) && self.stalled {
+        let refused = failure == ProbeFailure::Transport(Cause::Refused);
+        if refused && (self.stalled || self.ejections.until().is_some()) {
             self.suspect.get_or_insert(now);
-            // A frozen process refuses nothing: whatever was silent there is gone.
-            self.set_stalled(false);
+            self.new_process(now);
         }
         let count = self.tracker.record(false);
         if count.is_some() {
             self.suspect = None;
+            // From here on the probes see what is wrong, and when it no longer is.
+            self.ejections.lift(now);
         }
         Some(Trigger::ProbesFailed(count.unwrap_or(1), failure))
     }
@@ -138,11 +153,13 @@ impl Slot {
         picked: Instant,
         now: Instant,
     ) -> Option<Trigger> {
-        if picked < self.readmitted || self.suspect.is_some() {
+        if picked < self.member.readmitted() || self.suspect.is_some() {
             return None;
         }
         if cause == Cause::Refused {
-            self.set_stalled(false);
+            self.new_process(now);
+        } else if self.ejections.until().is_some() {
+            return None;
         }
         if self.tracker.verdict() != Verdict::Down {
             self.suspect = Some(now);
@@ -166,10 +183,44 @@ impl Slot {
     }
 
     /// The trial request was answered.
-    pub(super) fn trial_answered(&mut self) -> Trigger {
+    pub(super) fn trial_answered(&mut self, now: Instant) -> Trigger {
         self.suspect = None;
         self.set_stalled(false);
+        self.ejections.lift(now);
         Trigger::TrialAnswered
+    }
+
+    /// The trial request failed.
+    pub(super) fn trial_failed(&mut self, passive: Option<&Passive>, rng: &Rng, now: Instant) {
+        let ejected = self.state == State::Ejected;
+        if let Some(rules) = passive.filter(|_| ejected) {
+            self.trials = Some(Trials::at(self.ejections.eject(rules, rng, now)));
+        } else if let Some(trials) = &mut self.trials {
+            trials.failed(now);
+        }
+    }
+
+    /// Its answers fail.
+    pub(super) fn eject(&mut self, rules: &Passive, rng: &Rng, now: Instant) {
+        self.ejections.eject(rules, rng, now);
+    }
+
+    /// Nobody else is left: a bad answer is better than none.
+    pub(super) fn recall(&mut self, now: Instant) -> Trigger {
+        self.ejections.lift(now);
+        Trigger::LastResort
+    }
+
+    /// Answers and failures since the window began, or since it came back.
+    pub(super) fn in_window(&self) -> Seen {
+        self.member.seen().since(self.before_window)
+    }
+
+    /// It refuses connections, which neither a frozen process does nor one that answers badly: whatever was wrong
+    /// there is gone, and what listens next is another one.
+    fn new_process(&mut self, now: Instant) {
+        self.set_stalled(false);
+        self.ejections.lift(now);
     }
 
     fn set_stalled(&mut self, stalled: bool) {

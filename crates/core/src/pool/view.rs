@@ -29,6 +29,8 @@ pub struct Counters {
     pub picks: u64,
     /// Attempts that were answered to the end.
     pub answered: u64,
+    /// Those of them that were answered 502, 503 or 504.
+    pub gateway_errors: u64,
     /// Attempts that could not connect.
     pub connect_failed: u64,
     /// Attempts that failed once the connection stood.

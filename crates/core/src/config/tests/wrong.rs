@@ -361,9 +361,7 @@ fn variables_that_are_not_set_are_refused_once() {
 fn keys_of_later_versions_are_known() {
     let not_yet = "this key is known, but not in this version |  | leave it out for now";
     for (text, key) in [
-        ("passive = { failures = 5 }", "pool.app.passive"),
         ("sticky = { cookie = \"lb\" }", "pool.app.sticky"),
-        ("slow-start = \"10s\"", "pool.app.slow-start"),
         ("when-all-down = \"fail\"", "pool.app.when-all-down"),
         (
             "limits = { in-flight-per-server = 9 }",

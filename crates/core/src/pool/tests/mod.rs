@@ -1,6 +1,7 @@
 //! Transitions and picks of a whole pool, in literal time.
 
 mod health;
+mod outlier;
 mod stall;
 
 use std::sync::Arc;
