@@ -57,6 +57,21 @@ pub enum State {
     Stalled,
     /// Its answers to real requests failed: out for a time, then one trial.
     Ejected,
+    /// Asked to leave: it gets nothing new, and what runs there ends.
+    Draining,
+    /// Out, and not even probed, until asked back.
+    Maintenance,
+}
+
+/// What people ask of a member.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Command {
+    /// Get nothing new; what runs there ends in its own time.
+    Drain,
+    /// Be out, and not even probed.
+    Maintain,
+    /// Come back.
+    Ready,
 }
 
 impl State {
@@ -69,6 +84,8 @@ impl State {
             Self::Suspect => "suspect",
             Self::Stalled => "stalled",
             Self::Ejected => "ejected",
+            Self::Draining => "draining",
+            Self::Maintenance => "maintenance",
         }
     }
 }
@@ -144,6 +161,8 @@ pub enum Trigger {
     },
     /// It was ejected, and nobody else is left.
     LastResort,
+    /// Somebody asked for it.
+    Asked(Command),
 }
 
 impl fmt::Display for Trigger {
@@ -169,6 +188,9 @@ impl fmt::Display for Trigger {
             }
             Self::FailureShare { failed, of } => write!(f, "{failed} of {of} requests failed"),
             Self::LastResort => f.write_str("nobody else is left"),
+            Self::Asked(Command::Drain) => f.write_str("asked to drain"),
+            Self::Asked(Command::Maintain) => f.write_str("asked into maintenance"),
+            Self::Asked(Command::Ready) => f.write_str("asked back"),
         }
     }
 }

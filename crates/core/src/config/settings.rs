@@ -72,8 +72,19 @@ pub struct PoolSettings {
     pub passive: Option<Passive>,
     /// How long a member that came back takes to get its full share; `None` is off.
     pub slow_start: Option<Duration>,
+    /// What happens when no member is eligible.
+    pub when_all_down: WhenAllDown,
     /// What one request may cost.
     pub limits: PoolLimits,
+}
+
+/// What a pool does with a request when no member is eligible.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhenAllDown {
+    /// Refuses it at once.
+    Fail,
+    /// Tries any member that is not draining or in maintenance, one after the other.
+    TryAnyway,
 }
 
 /// When the outcomes of real requests take a member out, and for how long.
@@ -318,6 +329,7 @@ impl PoolSettings {
             health: Health::Probes(ProbeSettings::default()),
             passive: Some(Passive::default()),
             slow_start: Some(Duration::from_secs(10)),
+            when_all_down: WhenAllDown::Fail,
             limits: PoolLimits::default(),
         }
     }

@@ -4,7 +4,7 @@ use std::fmt::{Display, Write as _};
 
 use super::settings::{
     AccessLog, Balance, Check, Health, Limits, ListenAddress, LogFormat, LogSettings, Passive,
-    PoolLimits, PoolSettings, Settings, StatusRanges, Workers,
+    PoolLimits, PoolSettings, Settings, StatusRanges, WhenAllDown, Workers,
 };
 use super::value::{show_duration, show_size};
 
@@ -29,10 +29,11 @@ pub fn summary(settings: &Settings) -> String {
     );
     for server in &pool.servers {
         let address = server.address.to_string();
+        let backup = if server.backup { ", a backup" } else { "" };
         if *server.name == *address {
-            lines.row("", &address);
+            lines.row("", &format_args!("{address}{backup}"));
         } else {
-            lines.row("", &format_args!("{} at {address}", server.name));
+            lines.row("", &format_args!("{} at {address}{backup}", server.name));
         }
     }
     lines.row("health", &health(&pool.health));
@@ -111,6 +112,9 @@ fn health(health: &Health) -> String {
 fn rules(pool: &PoolSettings, lines: &mut Lines) {
     if pool.passive != Some(Passive::default()) {
         lines.row("passive", &passive(pool.passive.as_ref()));
+    }
+    if pool.when_all_down == WhenAllDown::TryAnyway {
+        lines.row("all down", &"any server is tried");
     }
     let default = PoolSettings::new("", Vec::new());
     if pool.slow_start != default.slow_start {
@@ -212,7 +216,8 @@ mod tests {
             web = ":8080"
             local = "127.0.0.1:0"
             [pool.app]
-            servers = ["127.0.0.1:9001", { url = "localhost:9002", name = "s2" }]
+            servers = ["127.0.0.1:9001", { url = "localhost:9002", name = "s2", backup = true }]
+            when-all-down = "try-anyway"
             health = { path = "/up", interval = "1m30s", expect = "200-299,304" }
             passive = { failures = 3 }
             slow-start = "off"
@@ -232,9 +237,10 @@ mod tests {
 listen   local on 127.0.0.1:0
 pool     app: 2 servers, round-robin
          127.0.0.1:9001
-         s2 at localhost:9002
+         s2 at localhost:9002, a backup
 health   GET /up expecting 200-299,304, every 1m30s (200ms while not up), timeout 1s, rise 2, fall 3
 passive  3 failures in a row or 50% of 10s eject for 30s, at most 50% of the pool
+all down any server is tried
 return   slow start off (default 10s)
 workers  2
 log      failed requests and 0.01 of the others, as text on a terminal, else JSON

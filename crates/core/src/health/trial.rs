@@ -64,6 +64,11 @@ impl Trials {
         self.offered = true;
     }
 
+    /// There is no need for it any more; it stays due.
+    pub(crate) fn withdraw(&mut self) {
+        self.offered = false;
+    }
+
     /// The trial failed: the next pause is twice as long.
     pub(crate) fn failed(&mut self, now: Instant) {
         self.pause = (self.pause * 2).min(PAUSE_MAX);

@@ -6,11 +6,11 @@
 use std::sync::Arc;
 
 use super::slot::Slot;
-use super::view::MemberView;
-use super::{Member, Snapshot};
-use crate::config::settings::{Health, Passive, PoolSettings, ProbeSettings};
+use super::view::{MemberView, Passage, Timeline};
+use super::{Member, Snapshot, eligible};
+use crate::config::settings::{Health, Passive, PoolSettings, ProbeSettings, WhenAllDown};
 use crate::error::Cause;
-use crate::event::{RequestFailure, State, Trigger};
+use crate::event::{Command, RequestFailure, State, Trigger};
 use crate::health::outlier::{self, Seen};
 use crate::health::probe::{Finding, Probe};
 use crate::health::schedule::{Schedule, jittered};
@@ -33,6 +33,7 @@ pub(super) struct Pool {
     schedule: Schedule,
     /// `None` when failing requests eject nobody.
     passive: Option<Passive>,
+    when_all_down: WhenAllDown,
     /// When the window began over which shares are taken.
     window: Instant,
     rng: Rng,
@@ -79,6 +80,7 @@ impl Pool {
             changed: false,
             probes,
             passive: settings.passive.clone(),
+            when_all_down: settings.when_all_down,
             window: now,
             rng,
             last_look: now,
@@ -86,23 +88,14 @@ impl Pool {
             reports: Vec::new(),
             urgent: false,
         };
-        pool.published = pool.eligible();
+        pool.published = eligible::eligible(&pool.slots, pool.when_all_down);
         let first = pool.snapshot(None);
         (pool, first)
     }
 
-    /// Who may be picked: those that are up, or while there are none those of whom nothing is known; and whoever is
-    /// on trial. This is the only place that says so.
-    fn eligible(&self) -> Vec<usize> {
-        let wanted = if self.anybody_up() {
-            State::Up
-        } else {
-            State::Unknown
-        };
-        let eligible = |slot: &Slot| slot.state == wanted || slot.is_on_trial();
-        (0..self.slots.len())
-            .filter(|&index| eligible(&self.slots[index]))
-            .collect()
+    /// Nobody is eligible by right, and requests are sent anyway.
+    fn is_desperate(&self) -> bool {
+        self.when_all_down == WhenAllDown::TryAnyway && self.slots.iter().all(Slot::is_out)
     }
 
     fn anybody_up(&self) -> bool {
@@ -114,7 +107,11 @@ impl Pool {
         if !std::mem::take(&mut self.changed) {
             return None;
         }
-        let eligible = self.eligible();
+        if self.is_desperate() {
+            let wanted = self.slots.iter_mut().filter(|slot| slot.is_wanted());
+            wanted.for_each(Slot::try_anyway);
+        }
+        let eligible = eligible::eligible(&self.slots, self.when_all_down);
         if eligible == self.published {
             return None;
         }
@@ -165,6 +162,11 @@ impl Pool {
         let index = probe.member.index() as usize;
         let slot = &mut self.slots[index];
         let outdated = slot.outdates(probe);
+        let finding = if slot.state == State::Maintenance {
+            Finding::Nothing
+        } else {
+            finding
+        };
         let trigger = match finding {
             Finding::Passed => slot.passed(probe, alone, now),
             Finding::Failed(failure) => slot.failed(failure, now),
@@ -175,8 +177,11 @@ impl Pool {
         }
         self.settle(index, trigger, now);
         let next = match self.slots[index].state {
+            State::Maintenance => Instant::NEVER,
             _ if outdated => now,
-            State::Up => now.max(probe.started + jittered(probe.settings.interval, &self.rng)),
+            State::Up | State::Draining => {
+                now.max(probe.started + jittered(probe.settings.interval, &self.rng))
+            }
             _ => now.max(probe.started + jittered(probe.settings.interval_down, &self.rng)),
         };
         self.schedule.set(index, next);
@@ -186,9 +191,9 @@ impl Pool {
     /// A probe is over, its answer drained; or it was given up, and one without a verdict is due again.
     pub(super) fn probe_over(&mut self, probe: &Probe, judged: bool) {
         self.schedule.over();
-        if !judged {
-            self.schedule
-                .set(probe.member.index() as usize, probe.started);
+        let index = probe.member.index() as usize;
+        if !judged && self.slots[index].state != State::Maintenance {
+            self.schedule.set(index, probe.started);
         }
     }
 
@@ -206,8 +211,24 @@ impl Pool {
 
     /// A stalled member sent a byte.
     pub(super) fn heard_from(&mut self, index: usize, now: Instant) {
-        let trigger = self.slots[index].answered();
+        let desperate = self.is_desperate();
+        let trigger = self.slots[index].answered(desperate);
         self.settle(index, Some(trigger), now);
+    }
+
+    /// Somebody asks something of the member with this name. `None`: there is none.
+    pub(super) fn command(&mut self, name: &str, command: Command, now: Instant) -> Option<()> {
+        let named = |slot: &Slot| **slot.member.name() == *name;
+        let index = self.slots.iter().position(named)?;
+        let trigger = self.slots[index].ask(command, now);
+        self.settle(index, Some(trigger), now);
+        if self.probes.is_some() {
+            match self.slots[index].state {
+                State::Maintenance => self.schedule.set(index, Instant::NEVER),
+                _ => self.schedule.hurry(index, now),
+            }
+        }
+        Some(())
     }
 
     /// The one request that tests a member has ended, or shown that the member answers.
@@ -318,6 +339,9 @@ impl Pool {
     }
 
     fn offer_trials(&mut self, now: Instant) {
+        if self.is_desperate() {
+            return; // Every request is one.
+        }
         for slot in &mut self.slots {
             let stalled = slot.state == State::Stalled;
             let Some(trials) = &mut slot.trials else {
@@ -362,6 +386,12 @@ impl Pool {
         let Some(from) = slot.settle(self.probes.is_some(), now) else {
             return;
         };
+        slot.remember(Passage {
+            from,
+            to: slot.state,
+            trigger,
+            at: now,
+        });
         self.reports.push(Report {
             member: Arc::clone(&slot.member),
             from,
@@ -377,6 +407,15 @@ impl Pool {
         }
         self.changed = true;
         self.urgent = true;
+    }
+
+    /// What each member has been through lately, in file order.
+    pub(super) fn timeline(&self) -> Vec<Timeline> {
+        let timeline = |slot: &Slot| Timeline {
+            name: Arc::clone(slot.member.name()),
+            passages: slot.passages.iter().copied().collect(),
+        };
+        self.slots.iter().map(timeline).collect()
     }
 
     /// Every member, in file order.

@@ -21,6 +21,7 @@
 //! assert_eq!(pool.view()[0].in_flight, 0);
 //! ```
 
+mod eligible;
 mod lease;
 mod machine;
 mod member;
@@ -36,6 +37,6 @@ mod view;
 
 pub use lease::{Lease, Outcome};
 pub use member::Member;
-pub use shared::SharedPool;
+pub use shared::{SharedPool, UnknownMember};
 pub use snapshot::Snapshot;
-pub use view::{Counters, MemberView};
+pub use view::{Counters, MemberView, Passage, Timeline};

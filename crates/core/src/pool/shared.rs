@@ -9,10 +9,10 @@ use arc_swap::ArcSwap;
 use futures::task::AtomicWaker;
 
 use super::machine::{Pool, Report};
-use super::{Lease, Member, MemberView, Snapshot};
+use super::{Lease, Member, MemberView, Snapshot, Timeline};
 use crate::config::settings::PoolSettings;
 use crate::error::Cause;
-use crate::event::{Observer, RequestFailure, Transition};
+use crate::event::{Command, Observer, RequestFailure, Transition};
 use crate::health::probe::{Finding, Probe};
 use crate::health::trial::TrialEnd;
 use crate::picker::{Query, Tried};
@@ -97,6 +97,52 @@ impl SharedPool {
     /// Every member with its state and counts, in file order.
     pub fn view(&self) -> Vec<MemberView> {
         self.lock().view()
+    }
+
+    /// The last transitions of every member, each with its cause, in file order.
+    pub fn timeline(&self) -> Vec<Timeline> {
+        self.lock().timeline()
+    }
+
+    /// From now on the member gets no new attempt; those that run there end in their own time, tunnels too. Its
+    /// [`view`](Self::view) tells how many are left. It goes on being probed.
+    ///
+    /// # Errors
+    /// When no member has this name.
+    pub fn drain(&self, member: &str, now: Instant) -> Result<(), UnknownMember> {
+        self.command(member, Command::Drain, now)
+    }
+
+    /// From now on the member gets no new attempt and no probe.
+    ///
+    /// # Errors
+    /// When no member has this name.
+    pub fn maintain(&self, member: &str, now: Instant) -> Result<(), UnknownMember> {
+        self.command(member, Command::Maintain, now)
+    }
+
+    /// The member is wanted again. After maintenance nothing is known about it until its first probe; where there are
+    /// none it is up at once.
+    ///
+    /// # Errors
+    /// When no member has this name.
+    pub fn ready(&self, member: &str, now: Instant) -> Result<(), UnknownMember> {
+        self.command(member, Command::Ready, now)
+    }
+
+    /// [`drain`](Self::drain), [`maintain`](Self::maintain) or [`ready`](Self::ready). What a member does already
+    /// changes nothing.
+    ///
+    /// # Errors
+    /// When no member has this name.
+    pub fn command(
+        &self,
+        member: &str,
+        command: Command,
+        now: Instant,
+    ) -> Result<(), UnknownMember> {
+        self.apply(|pool| pool.command(member, command, now))
+            .ok_or(UnknownMember)
     }
 
     /// What the monitor has to start now, and when it must ask again at the latest.
@@ -206,6 +252,18 @@ impl SharedPool {
         self.pool.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// The pool has no member with this name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnknownMember;
+
+impl fmt::Display for UnknownMember {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("no member has this name")
+    }
+}
+
+impl std::error::Error for UnknownMember {}
 
 impl fmt::Debug for SharedPool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,11 +1,13 @@
 //! What the pool knows about one member: the facts from which its one visible state follows.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::Member;
+use super::view::Passage;
 use crate::config::settings::Passive;
 use crate::error::Cause;
-use crate::event::{ProbeFailure, State, Trigger};
+use crate::event::{Command, ProbeFailure, State, Trigger};
 use crate::health::outlier::{Ejections, Seen};
 use crate::health::probe::Probe;
 use crate::health::stall::Signs;
@@ -14,6 +16,9 @@ use crate::health::trial::Trials;
 use crate::rng::Rng;
 use crate::time::Instant;
 
+/// Transitions that are remembered.
+const PASSAGES_MAX: usize = 32;
+
 #[derive(Debug)]
 pub(super) struct Slot {
     pub(super) member: Arc<Member>,
@@ -21,7 +26,17 @@ pub(super) struct Slot {
     pub(super) state: State,
     pub(super) since: Instant,
     pub(super) trials: Option<Trials>,
+    /// The last transitions, the oldest first.
+    pub(super) passages: VecDeque<Passage>,
     tracker: Tracker,
+    /// As it was before the first probe.
+    untold: Tracker,
+    /// What it was last asked, if that was not to come back.
+    asked: Option<Command>,
+    /// What was probed before it was asked back says nothing.
+    asked_back: Instant,
+    /// Something happened to it from which a process comes back cold.
+    cold: bool,
     /// Since when a connect failure stands against it.
     suspect: Option<Instant>,
     stalled: bool,
@@ -39,7 +54,12 @@ impl Slot {
             state: State::Unknown,
             since: now,
             trials: None,
+            passages: VecDeque::new(),
             tracker,
+            untold: tracker,
+            asked: None,
+            asked_back: Instant::ORIGIN,
+            cold: false,
             suspect: None,
             stalled: false,
             ejections: Ejections::default(),
@@ -53,6 +73,8 @@ impl Slot {
     /// The state that follows from the facts.
     fn follows(&self) -> State {
         match self.tracker.verdict() {
+            _ if self.asked == Some(Command::Maintain) => State::Maintenance,
+            _ if self.asked.is_some() => State::Draining,
             Verdict::Down => State::Down,
             _ if self.ejections.until().is_some() => State::Ejected,
             _ if self.suspect.is_some() => State::Suspect,
@@ -81,19 +103,65 @@ impl Slot {
         };
         if !self.is_out() {
             self.member.open();
+            self.member.set_stalled(self.stalled);
             if from != State::Unknown {
                 self.member.readmit(now);
                 self.before_window = self.member.seen();
             }
+        }
+        match to {
+            State::Up if std::mem::take(&mut self.cold) => self.member.start_slowly(now),
             // A process that was merely silent for a while is as warm as it was.
-            if !matches!(from, State::Unknown | State::Stalled) {
-                self.member.start_slowly(now);
-            }
+            State::Up | State::Unknown | State::Stalled | State::Draining => {}
+            State::Down | State::Suspect | State::Ejected | State::Maintenance => self.cold = true,
         }
         Some(from)
     }
 
-    /// Is it suspect, down, stalled or ejected?
+    /// Remembers a transition that happened just now.
+    pub(super) fn remember(&mut self, passage: Passage) {
+        if self.passages.len() == PASSAGES_MAX {
+            self.passages.pop_front();
+        }
+        self.passages.push_back(passage);
+    }
+
+    /// Does somebody want it to be in?
+    pub(super) fn is_wanted(&self) -> bool {
+        self.asked.is_none()
+    }
+
+    pub(super) fn is_backup(&self) -> bool {
+        self.member.backend().backup
+    }
+
+    /// Somebody asks something of it.
+    pub(super) fn ask(&mut self, command: Command, now: Instant) -> Trigger {
+        let before = self.asked;
+        self.asked = Some(command).filter(|command| *command != Command::Ready);
+        if before == Some(Command::Maintain) && self.asked != before {
+            // Whatever was known is out of date.
+            self.tracker = self.untold;
+            self.suspect = None;
+            self.ejections = Ejections::default();
+            self.set_stalled(false);
+            self.asked_back = now;
+        }
+        Trigger::Asked(command)
+    }
+
+    /// Nobody is eligible, and requests come anyway: a byte brings back whom only a connect failure keeps out.
+    pub(super) fn try_anyway(&mut self) {
+        self.member.open();
+        if let Some(trials) = &mut self.trials {
+            trials.withdraw();
+        }
+        if self.state == State::Suspect {
+            self.member.set_stalled(true);
+        }
+    }
+
+    /// Is it out, for whatever reason?
     pub(super) fn is_out(&self) -> bool {
         !matches!(self.state, State::Up | State::Unknown)
     }
@@ -141,9 +209,11 @@ impl Slot {
         Some(Trigger::ProbesFailed(count.unwrap_or(1), failure))
     }
 
-    /// Did the probe begin before the suspicion? Then it may have met the server that has failed since.
+    /// Did the probe begin before the suspicion, or before it was asked back? Then it may have met the server that
+    /// has failed or was replaced since.
     pub(super) fn outdates(&self, probe: &Probe) -> bool {
-        self.suspect.is_some_and(|since| probe.started < since)
+        let since = self.suspect.unwrap_or(Instant::ORIGIN);
+        probe.started < since.max(self.asked_back)
     }
 
     /// A connection for an attempt that was picked at `picked` failed.
@@ -176,9 +246,12 @@ impl Slot {
         }
     }
 
-    /// A byte came.
-    pub(super) fn answered(&mut self) -> Trigger {
+    /// A byte came. `desperate`: nobody is eligible, and this is the best that can be known.
+    pub(super) fn answered(&mut self, desperate: bool) -> Trigger {
         self.set_stalled(false);
+        if desperate {
+            self.suspect = None;
+        }
         Trigger::Answered
     }
 

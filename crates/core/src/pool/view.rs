@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::event::State;
+use crate::event::{State, Trigger};
 use crate::time::Instant;
 
 /// One member at one moment.
@@ -20,6 +20,28 @@ pub struct MemberView {
     pub waiting: u32,
     /// What happened so far.
     pub counters: Counters,
+}
+
+/// What one member has been through lately.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Timeline {
+    /// The member's name.
+    pub name: Arc<str>,
+    /// Its last transitions, at most 32, the oldest first.
+    pub passages: Vec<Passage>,
+}
+
+/// One transition of a member.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Passage {
+    /// The state it left.
+    pub from: State,
+    /// The state it entered.
+    pub to: State,
+    /// Why.
+    pub trigger: Trigger,
+    /// When.
+    pub at: Instant,
 }
 
 /// What happened at a member since the start. Each count only grows; they are not read at one instant.

@@ -1,6 +1,6 @@
 //! The keys that say when members leave and how they return.
 
-use super::wrong::said;
+use super::wrong::{said, said_of};
 use super::*;
 
 #[test]
@@ -58,6 +58,36 @@ fn slow_start_is_a_duration_or_off() {
     );
     let smallest = read("port = \":1\"\nservers = [\"a:1\"]\n").pool;
     assert_eq!((smallest.slow_start, smallest.passive), (None, None));
+}
+
+#[test]
+fn backups_and_what_a_pool_does_when_all_are_down() {
+    let settings = with("when-all-down = \"try-anyway\"");
+    assert_eq!(settings.pool.when_all_down, WhenAllDown::TryAnyway);
+    assert_eq!(with("").pool.when_all_down, WhenAllDown::Fail);
+    assert_eq!(
+        said("when-all-down = \"pray\""),
+        ["pool.app.when-all-down: unknown: `pray` | \"fail\" or \"try-anyway\" | "]
+    );
+    let smallest = |servers: &str| format!("port = \":1\"\nservers = [{servers}]\n");
+    let pool = read(&smallest(
+        "\"a:1\", { url = \"b:1\", backup = true }, { url = \"c:1\", backup = false }",
+    ))
+    .pool;
+    let backups: Vec<bool> = pool.servers.iter().map(|server| server.backup).collect();
+    assert_eq!(backups, [false, true, false]);
+    for (servers, expected) in [
+        (
+            "{ url = \"b:1\", backup = true }",
+            "servers: every server is a backup | a server without backup = true | a backup stands in for others",
+        ),
+        (
+            "\"a:1\", { url = \"b:1\", backup = 1 }",
+            "servers[2].backup: found the number 1 | true or false | ",
+        ),
+    ] {
+        assert_eq!(said_of("lb.toml", &smallest(servers)), [expected]);
+    }
 }
 
 #[test]
