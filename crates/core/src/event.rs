@@ -95,6 +95,8 @@ impl State {
 pub enum ProbeFailure {
     /// It answered with an unwanted status.
     Status(StatusCode),
+    /// Its answer did not contain what it should.
+    Body,
     /// No verdict within the probe's timeout.
     Timeout,
     /// The transport failed.
@@ -105,6 +107,7 @@ impl fmt::Display for ProbeFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Status(status) => write!(f, "status {}", status.as_u16()),
+            Self::Body => f.write_str("the wanted text is missing"),
             Self::Timeout => f.write_str("timed out"),
             Self::Transport(cause) => f.write_str(cause.as_str()),
         }

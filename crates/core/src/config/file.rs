@@ -11,8 +11,8 @@ use super::pool;
 use super::raw::Value;
 use super::reader::{Item, set};
 use super::settings::{
-    AccessLog, Check, DebugSettings, Health, Listener, LogFormat, LogSettings, PoolSettings,
-    ProbeSettings, Settings, StatusRanges, Workers,
+    AccessLog, Check, DebugSettings, Health, HttpCheck, Listener, LogFormat, LogSettings,
+    PoolSettings, ProbeSettings, Settings, StatusRanges, Workers,
 };
 use super::source::quoted;
 use super::table::Table;
@@ -91,11 +91,11 @@ fn smallest_form(file: &mut Table<'_>) -> (Option<Vec<Listener>>, Option<PoolSet
         }]
     });
     let mut probes = ProbeSettings {
-        check: Check::Http {
+        check: Check::from(HttpCheck {
             method: Method::HEAD,
-            path: PATH_ROOT,
             expect: StatusRanges::new(vec![200..=200]),
-        },
+            ..HttpCheck::get(PATH_ROOT)
+        }),
         rise: NonZeroU32::MIN,
         fall: NonZeroU32::MIN,
         ..ProbeSettings::default()

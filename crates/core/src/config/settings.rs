@@ -9,7 +9,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use http::uri::PathAndQuery;
-use http::{HeaderName, Method, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
 use crate::backend::Backend;
 
@@ -150,15 +150,48 @@ pub struct ProbeSettings {
 pub enum Check {
     /// Does it accept a connection?
     Tcp,
-    /// Does it answer a request with a wanted status?
-    Http {
-        /// The request's method.
-        method: Method,
-        /// The request's path and query.
-        path: PathAndQuery,
-        /// The statuses that pass.
-        expect: StatusRanges,
-    },
+    /// Does it answer a request as wanted?
+    Http(Box<HttpCheck>),
+}
+
+impl From<HttpCheck> for Check {
+    fn from(check: HttpCheck) -> Self {
+        Self::Http(Box::new(check))
+    }
+}
+
+/// What an HTTP probe asks, and what it wants to hear.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HttpCheck {
+    /// The request's method.
+    pub method: Method,
+    /// The request's path and query.
+    pub path: PathAndQuery,
+    /// The request's `Host`; the server's address unless given.
+    pub host: Option<HeaderValue>,
+    /// Further fields of the request.
+    pub headers: HeaderMap,
+    /// The statuses that pass.
+    pub expect: StatusRanges,
+    /// What the first [`BODY_MAX`](Self::BODY_MAX) bytes of the body must contain, if anything.
+    pub body: Option<Box<[u8]>>,
+}
+
+impl HttpCheck {
+    /// Bytes of a body that are looked at.
+    pub const BODY_MAX: usize = 64 * 1024;
+
+    /// `GET` on `path`, wanted: any success.
+    pub fn get(path: PathAndQuery) -> Self {
+        Self {
+            method: Method::GET,
+            path,
+            host: None,
+            headers: HeaderMap::new(),
+            expect: StatusRanges::default(),
+            body: None,
+        }
+    }
 }
 
 /// A set of status codes.

@@ -90,12 +90,13 @@ fn health(health: &Health) -> String {
     };
     let check = match &probes.check {
         Check::Tcp => "TCP connect".to_owned(),
-        Check::Http {
-            method,
-            path,
-            expect,
-        } => {
-            format!("{method} {path} expecting {}", ranges(expect))
+        Check::Http(check) => {
+            let body = match check.body {
+                Some(_) => " and its text",
+                None => "",
+            };
+            let statuses = ranges(&check.expect);
+            format!("{} {} expecting {statuses}{body}", check.method, check.path)
         }
     };
     format!(

@@ -7,6 +7,7 @@ mod monitor;
 pub(crate) mod outlier;
 pub(crate) mod probe;
 pub(crate) mod schedule;
+mod search;
 pub(crate) mod stall;
 #[cfg(test)]
 mod tests;

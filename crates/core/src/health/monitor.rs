@@ -8,7 +8,8 @@ use std::task::{Context, Poll};
 use futures::stream::{FuturesUnordered, Stream};
 use http_body::Body as _;
 
-use super::probe::{DRAIN_MAX, Finding, Probe};
+use super::probe::{Answer, DRAIN_MAX, Finding, Probe};
+use super::search::Search;
 use crate::body::Body;
 use crate::config::settings::Check;
 use crate::pool::SharedPool;
@@ -99,26 +100,39 @@ async fn ask<T: Transport, C: Timer>(
             let result = timeout(timer, probe.deadline(), transport.check(&attempt)).await;
             (probe.judge_connection(&result, timer.now()), None)
         }
-        Check::Http {
-            method,
-            path,
-            expect,
-        } => {
-            let request = probe.request(method, path);
-            let answer = transport.send(&attempt, request);
-            let mut body = None;
-            let result = timeout(timer, probe.deadline(), answer)
-                .await
-                .map(|answer| {
-                    answer.map(|response| {
-                        let status = response.status();
-                        body = Some(response.into_body());
-                        status
-                    })
-                });
-            (probe.judge_answer(&result, expect, timer.now()), body)
+        Check::Http(check) => {
+            let request = probe.request(check);
+            let mut rest = None;
+            let answer = async {
+                let (head, mut body) = transport.send(&attempt, request).await?.into_parts();
+                let contained = match &check.body {
+                    Some(text) if check.expect.contains(head.status) => {
+                        contains(&mut body, text).await
+                    }
+                    _ => true,
+                };
+                rest = Some(body);
+                Ok(Answer {
+                    status: head.status,
+                    contained,
+                })
+            };
+            let result = timeout(timer, probe.deadline(), answer).await;
+            (probe.judge_answer(&result, check, timer.now()), rest)
         }
     }
+}
+
+/// Reads a body until `text` has come, or until it can no longer come within what is looked at.
+async fn contains(body: &mut Body, text: &[u8]) -> bool {
+    let mut body = Pin::new(body);
+    let mut search = Search::new(text);
+    while let Some(Ok(frame)) = poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
+        if let Some(found) = frame.data_ref().and_then(|data| search.feed(data)) {
+            return found;
+        }
+    }
+    false
 }
 
 /// Reads a body to its end, its first error, or the limit.
