@@ -36,6 +36,7 @@ mod flags;
 mod health;
 mod json;
 mod limits;
+mod passive;
 mod pool;
 mod raw;
 mod reader;

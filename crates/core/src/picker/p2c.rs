@@ -36,9 +36,14 @@ pub struct InFlight;
 impl Load for InFlight {
     const REASON: &'static str = "two choices: the fewer requests in flight for its weight";
 
-    fn of(member: &Member, _: Instant) -> f64 {
-        f64::from(member.in_flight()) / f64::from(member.weight())
+    fn of(member: &Member, now: Instant) -> f64 {
+        f64::from(member.in_flight()) / weight(member, now)
     }
+}
+
+/// The weight that counts at `now`: less than the configured one while the member is fresh.
+pub(super) fn weight(member: &Member, now: Instant) -> f64 {
+    member.pull(now) as f64 / f64::from(Member::SHARE_FULL)
 }
 
 /// The algorithm, over a measure of load.

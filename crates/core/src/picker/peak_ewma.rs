@@ -15,7 +15,7 @@
 use crate::pool::Member;
 use crate::time::Instant;
 
-use super::p2c::Load;
+use super::p2c::{Load, weight};
 
 /// The measure: use it as [`P2c<PeakEwma>`](super::P2c).
 #[derive(Clone, Copy, Debug)]
@@ -34,7 +34,7 @@ impl Load for PeakEwma {
             None if in_flight > 0.0 => UNKNOWN + in_flight,
             None => 0.0,
         };
-        cost / f64::from(member.weight())
+        cost / weight(member, now)
     }
 }
 

@@ -21,6 +21,7 @@
 //! assert_eq!(pool.view()[0].in_flight, 0);
 //! ```
 
+mod eligible;
 mod late;
 mod latency;
 mod lease;
@@ -28,6 +29,7 @@ mod machine;
 mod member;
 mod shared;
 mod slot;
+pub(crate) mod slow_start;
 mod snapshot;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -37,6 +39,6 @@ mod view;
 
 pub use lease::{Lease, Outcome};
 pub use member::Member;
-pub use shared::SharedPool;
+pub use shared::{SharedPool, UnknownMember};
 pub use snapshot::Snapshot;
-pub use view::{Counters, MemberView};
+pub use view::{Counters, MemberView, Passage, Timeline};

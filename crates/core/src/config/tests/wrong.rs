@@ -361,10 +361,7 @@ fn variables_that_are_not_set_are_refused_once() {
 fn keys_of_later_versions_are_known() {
     let not_yet = "this key is known, but not in this version |  | leave it out for now";
     for (text, key) in [
-        ("passive = { failures = 5 }", "pool.app.passive"),
         ("sticky = { cookie = \"lb\" }", "pool.app.sticky"),
-        ("slow-start = \"10s\"", "pool.app.slow-start"),
-        ("when-all-down = \"fail\"", "pool.app.when-all-down"),
         (
             "limits = { in-flight-per-server = 9 }",
             "pool.app.limits.in-flight-per-server",
@@ -388,10 +385,6 @@ fn keys_of_later_versions_are_known() {
     );
     let servers =
         |server: &str| said_of("lb.toml", &format!("port = \":1\"\nservers = [{server}]"));
-    assert_eq!(
-        servers("{ url = \"a:1\", backup = true }"),
-        [format!("servers[1].backup: {not_yet}")]
-    );
     assert_eq!(
         servers("\"https://a:1\"")[0].split(" | ").next(),
         Some("servers[1]: TLS to servers (https://) is known, but not in this version")
