@@ -9,7 +9,7 @@ use super::raw::Value;
 use super::reader::{Item, set};
 use super::settings::{Balance, Listener, PoolSettings, WhenAllDown};
 use super::source::quoted;
-use super::{health, limits, passive};
+use super::{health, limits, passive, sticky};
 use crate::backend::Backend;
 
 /// Algorithms of the product that this version does not have.
@@ -23,8 +23,6 @@ const BALANCE_LATER: [&str; 8] = [
     "ketama",
     "maglev",
 ];
-/// Keys of the product that this version does not have.
-const LATER: [&str; 1] = ["sticky"];
 
 const SERVERS: &str = "a list such as [\"127.0.0.1:9001\", \"127.0.0.1:9002\"]";
 
@@ -55,11 +53,13 @@ pub(super) fn pool(name: &str, item: Item<'_>, own: &[Listener]) -> Option<PoolS
         &mut pool.when_all_down,
         table.take("when-all-down").and_then(when_all_down),
     );
+    let sticky = table.take("sticky");
+    pool.sticky = sticky.and_then(|item| sticky::sticky(item, name));
     if let Some(item) = table.take("slow-start") {
         pool.slow_start = if item.is_off() { None } else { item.duration() };
     }
     pool.limits = limits::pool(table.take("limits"));
-    table.finish(&LATER);
+    table.finish(&[]);
     pool.servers = servers?;
     named.then_some(pool)
 }

@@ -15,6 +15,7 @@ mod record;
 mod replay;
 mod retry;
 mod shared;
+mod sticky;
 mod tunnel;
 mod upload;
 
@@ -39,12 +40,13 @@ use self::errand::Errand;
 use self::headers::{Asked, Context, RequestRules, Shape};
 use self::record::{Ending, Record};
 use self::retry::{Failed, Next};
+use self::sticky::StickyCookie;
 use self::upload::Progress;
 use crate::body::Body;
 use crate::config::settings::Settings;
 use crate::error::{Cause, Reason};
 use crate::picker::Tried;
-use crate::pool::{Lease, Outcome};
+use crate::pool::{Lease, Outcome, Token};
 use crate::rng::Rng;
 use crate::time::{Instant, Timer};
 use crate::transport::{Attempt, Reuse, Transport};
@@ -90,6 +92,7 @@ struct Rules {
     retries: u32,
     tunnel_idle: Duration,
     backend_header: Option<HeaderName>,
+    sticky: Option<StickyCookie>,
 }
 
 /// One request under way.
@@ -99,6 +102,9 @@ struct Visit<C: Timer> {
     record: Record<C>,
     /// When the whole exchange must be over.
     total: Instant,
+    /// The member that the client was at before.
+    shown: Option<Token>,
+    secure: bool,
 }
 
 /// A response head, who sent it, and how the upload stands meanwhile.
@@ -134,6 +140,7 @@ impl<T: Transport, C: Timer> Forwarder<T, C> {
             retries: pool.retries,
             tunnel_idle: limits.tunnel_idle,
             backend_header: settings.debug.backend_header.clone(),
+            sticky: settings.pool.sticky.as_ref().map(StickyCookie::from),
         };
         Self {
             rules,
@@ -160,6 +167,12 @@ impl<T: Transport, C: Timer> Forwarder<T, C> {
             id,
             record,
             total: self.rules.total.map_or(Instant::NEVER, |total| now + total),
+            shown: self
+                .rules
+                .sticky
+                .as_ref()
+                .and_then(|sticky| sticky.shown(&head.headers)),
+            secure: from.secure,
         };
 
         let prepared = headers::prepare_request(
@@ -202,7 +215,7 @@ impl<T: Transport, C: Timer> Forwarder<T, C> {
         let mut retries = 0;
         loop {
             let now = self.timer.now();
-            let Some(mut lease) = self.shared.pool.pick(&mut tried, &self.rng, now) else {
+            let Some(mut lease) = self.pick(visit.shown, &mut tried, now) else {
                 return Err(last);
             };
             visit.record.attempt(&lease);
@@ -231,6 +244,13 @@ impl<T: Transport, C: Timer> Forwarder<T, C> {
             }
             retries += 1;
         }
+    }
+
+    /// The member that the client was at, or else whoever is next.
+    fn pick(&self, shown: Option<Token>, tried: &mut Tried, now: Instant) -> Option<Lease> {
+        let pool = &self.shared.pool;
+        let named = shown.and_then(|token| pool.pick_named(token, tried, &self.rng, now));
+        named.or_else(|| pool.pick(tried, &self.rng, now))
     }
 
     async fn attempt(
@@ -308,6 +328,12 @@ impl<T: Transport, C: Timer> Forwarder<T, C> {
             answered.lease.finish(Outcome::Failed(Cause::Invalid), now);
             return self.refuse(visit, Reason::InvalidAnswer);
         };
+        if let Some(sticky) = &self.rules.sticky
+            && let Some(token) = self.shared.pool.token(answered.lease.member())
+            && visit.shown != Some(token)
+        {
+            sticky.set(&mut head.headers, token, visit.secure);
+        }
         let mut ending = Ending::new(answered.lease, visit.record, head.status, now);
         if head.status == StatusCode::SWITCHING_PROTOCOLS
             && let Some((client, backend)) = ends

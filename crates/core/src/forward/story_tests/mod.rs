@@ -1,6 +1,7 @@
 //! Whole stories: a real pool and forwarder over scripted backends, in virtual time.
 
 mod bodies;
+mod sticky;
 mod tunnels;
 mod world;
 
