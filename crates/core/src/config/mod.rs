@@ -41,6 +41,7 @@ mod pool;
 mod raw;
 mod reader;
 mod source;
+mod sticky;
 mod suggest;
 mod summary;
 mod table;

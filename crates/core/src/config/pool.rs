@@ -9,11 +9,8 @@ use super::raw::Value;
 use super::reader::{Item, set};
 use super::settings::{Balance, Listener, PoolSettings, WhenAllDown};
 use super::source::quoted;
-use super::{balance, health, limits, passive};
+use super::{balance, health, limits, passive, sticky};
 use crate::backend::Backend;
-
-/// Keys of the product that this version does not have.
-const LATER: [&str; 1] = ["sticky"];
 
 /// The largest weight.
 const WEIGHT_MAX: u32 = 1000;
@@ -59,11 +56,13 @@ pub(super) fn pool(name: &str, item: Item<'_>, own: &[Listener]) -> Option<PoolS
         &mut pool.when_all_down,
         table.take("when-all-down").and_then(when_all_down),
     );
+    let sticky = table.take("sticky");
+    pool.sticky = sticky.and_then(|item| sticky::sticky(item, name));
     if let Some(item) = table.take("slow-start") {
         pool.slow_start = if item.is_off() { None } else { item.duration() };
     }
     pool.limits = limits::pool(table.take("limits"));
-    table.finish(&LATER);
+    table.finish(&[]);
     pool.servers = servers?;
     named.then_some(pool)
 }

@@ -75,8 +75,21 @@ pub struct PoolSettings {
     pub slow_start: Option<Duration>,
     /// What happens when no member is eligible.
     pub when_all_down: WhenAllDown,
+    /// How a client is kept at its member; `None` is off.
+    pub sticky: Option<Sticky>,
     /// What one request may cost.
     pub limits: PoolLimits,
+}
+
+/// A cookie that brings a client back to the member it was at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sticky {
+    /// The cookie's name.
+    pub cookie: Box<str>,
+    /// How long a client keeps it; `None`: until it is closed.
+    pub ttl: Option<Duration>,
+    /// What the cookie's value is hashed with; balancers that share it agree about values.
+    pub key: Box<str>,
 }
 
 /// What a pool does with a request when no member is eligible.
@@ -356,6 +369,7 @@ impl PoolSettings {
             passive: Some(Passive::default()),
             slow_start: Some(Duration::from_secs(10)),
             when_all_down: WhenAllDown::Fail,
+            sticky: None,
             limits: PoolLimits::default(),
         }
     }

@@ -121,6 +121,9 @@ fn rules(pool: &PoolSettings, lines: &mut Lines) {
     if pool.when_all_down == WhenAllDown::TryAnyway {
         lines.row("all down", &"any server is tried");
     }
+    if let Some(sticky) = &pool.sticky {
+        lines.row("sticky", &format_args!("cookie {}", sticky.cookie));
+    }
     let default = PoolSettings::new("", Vec::new());
     if pool.slow_start != default.slow_start {
         let window = pool.slow_start.map_or_else(off, show_duration);

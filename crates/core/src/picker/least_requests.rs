@@ -77,9 +77,15 @@ impl Picker for Scan {
 mod tests {
     use super::*;
     use crate::picker::testing::{
-        Lane, balls_in_bins, basics, counts, shares_follow_weights, slow_share,
+        Lane, balls_in_bins, basics, counts, shares_follow_slow_starts, shares_follow_weights,
+        slow_share,
     };
     use crate::pool::testing::{members, weighted};
+
+    #[test]
+    fn a_fresh_member_counts_for_a_part_of_its_weight() {
+        shares_follow_slow_starts(&LeastRequests, 0.02);
+    }
 
     #[test]
     fn it_keeps_what_every_algorithm_promises() {

@@ -105,12 +105,18 @@ mod tests {
     use super::*;
     use crate::picker::Tried;
     use crate::picker::testing::{
-        Lane, balls_in_bins, basics, counts, shares_follow_weights, slow_share,
+        Lane, balls_in_bins, basics, counts, shares_follow_slow_starts, shares_follow_weights,
+        slow_share,
     };
     use crate::pool::testing::{members, weighted};
     use crate::rng::Rng;
 
     const P2C: P2c<InFlight> = P2c(PhantomData);
+
+    #[test]
+    fn a_fresh_member_counts_for_a_part_of_its_weight() {
+        shares_follow_slow_starts(&P2C, 0.02);
+    }
 
     #[test]
     fn it_keeps_what_every_algorithm_promises() {

@@ -227,6 +227,7 @@ pub(super) fn gcd(a: u64, b: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::picker::testing::shares_follow_slow_starts;
     use crate::picker::{Algorithm, RoundRobin, Tried};
     use crate::pool::testing::{members, weighted};
     use crate::rng::Rng;
@@ -245,6 +246,11 @@ mod tests {
 
     fn gcd_of(weights: &[u64]) -> u64 {
         weights.iter().copied().fold(0, gcd)
+    }
+
+    #[test]
+    fn a_fresh_member_counts_for_a_part_of_its_weight() {
+        shares_follow_slow_starts(&RoundRobin, 0.001);
     }
 
     #[test]

@@ -31,6 +31,7 @@ mod shared;
 mod slot;
 pub(crate) mod slow_start;
 mod snapshot;
+mod sticky;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
@@ -41,4 +42,5 @@ pub use lease::{Lease, Outcome};
 pub use member::Member;
 pub use shared::{SharedPool, UnknownMember};
 pub use snapshot::Snapshot;
+pub use sticky::Token;
 pub use view::{Counters, MemberView, Passage, Timeline};

@@ -9,6 +9,7 @@ use arc_swap::ArcSwap;
 use futures::task::AtomicWaker;
 
 use super::machine::{Pool, Report};
+use super::sticky::{Token, Tokens};
 use super::{Lease, Member, MemberView, Snapshot, Timeline};
 use crate::config::settings::PoolSettings;
 use crate::error::Cause;
@@ -35,6 +36,8 @@ pub struct SharedPool {
     members: usize,
     /// So many failures in a row are reported to the pool; zero is never.
     failures: u32,
+    /// How clients name members, where they are kept at theirs.
+    tokens: Option<Tokens>,
     /// A lease saw a member that may have stalled.
     look: AtomicBool,
     /// Something is due before the monitor's time.
@@ -61,6 +64,10 @@ impl SharedPool {
                 .passive
                 .as_ref()
                 .map_or(0, |passive| passive.failures.get()),
+            tokens: settings
+                .sticky
+                .as_ref()
+                .map(|sticky| Tokens::new(sticky, &settings.servers)),
             look: AtomicBool::new(false),
             rung: AtomicBool::new(false),
             monitor: AtomicWaker::new(),
@@ -98,6 +105,38 @@ impl SharedPool {
             }
         }
         None
+    }
+
+    /// The member that `token` names, if it may be picked; nobody else. It is counted and added to `tried` as by
+    /// [`pick`](Self::pick), and takes no turn.
+    pub fn pick_named(
+        self: &Arc<Self>,
+        token: Token,
+        tried: &mut Tried,
+        rng: &Rng,
+        now: Instant,
+    ) -> Option<Lease> {
+        let index = self.tokens.as_ref()?.find(token)?;
+        let snapshot = self.snapshot.load();
+        let members = snapshot.members();
+        let at = members.binary_search_by_key(&index, |member| member.index());
+        let member = &members[at.ok()?];
+        if !Query::new(tried, now, rng).allows(member) {
+            return None;
+        }
+        let trial = member.admit()?;
+        tried.insert(member);
+        Some(Lease::begin(
+            Arc::clone(self),
+            Arc::clone(member),
+            trial,
+            now,
+        ))
+    }
+
+    /// What a client shows to get to `member` again, where clients are kept at theirs.
+    pub fn token(&self, member: &Member) -> Option<Token> {
+        self.tokens.as_ref()?.of(member.index())
     }
 
     /// The eligible members as of now; [`Snapshot::explain`] tells whom the next pick would choose.

@@ -91,6 +91,49 @@ fn backups_and_what_a_pool_does_when_all_are_down() {
 }
 
 #[test]
+fn sticky_needs_a_cookie_and_may_have_an_age_and_a_key() {
+    let sticky = |text: &str| with(&format!("sticky = {text}")).pool.sticky;
+    let plain = Sticky {
+        cookie: "lb".into(),
+        ttl: None,
+        key: "app".into(),
+    };
+    assert_eq!(sticky("{ cookie = \"lb\" }"), Some(plain.clone()));
+    let full = Sticky {
+        ttl: Some(Duration::from_secs(3600)),
+        key: "0123456789abcdef".into(),
+        ..plain
+    };
+    let text = "{ cookie = \"lb\", ttl = \"1h\", key = \"0123456789abcdef\" }";
+    assert_eq!(sticky(text), Some(full));
+    for (text, expected) in [
+        (
+            "{}",
+            "cookie: missing | the name of a cookie | write { cookie = \"lb\" }",
+        ),
+        (
+            "{ cookie = \"a b\" }",
+            "cookie: `a b` is no cookie's name | the name of a cookie such as \"lb\" | letters, digits, - and _, at most 64",
+        ),
+        (
+            "{ cookie = \"lb\", ttl = \"500ms\" }",
+            "ttl: a cookie's age is in whole seconds | at least \"1s\" | ",
+        ),
+        (
+            "{ cookie = \"lb\", key = \"short\" }",
+            "key: this is too short for a secret | at least 16 bytes | the value shows nothing to whoever can't guess this",
+        ),
+    ] {
+        let text = format!("sticky = {text}");
+        assert_eq!(
+            said(&text),
+            [format!("pool.app.sticky.{expected}")],
+            "{text}"
+        );
+    }
+}
+
+#[test]
 fn passive_rules_that_would_do_nothing_are_mistakes() {
     for (text, expected) in [
         (

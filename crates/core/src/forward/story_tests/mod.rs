@@ -2,6 +2,7 @@
 
 mod bodies;
 mod rescue;
+mod sticky;
 mod tunnels;
 mod world;
 

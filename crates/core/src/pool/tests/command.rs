@@ -266,3 +266,14 @@ fn the_timeline_keeps_the_last_transitions_with_their_causes() {
     assert_eq!(passages.len(), 32);
     assert_eq!((passages[0].at, passages[31].at), (at(1048), at(1079)));
 }
+
+#[test]
+fn whoever_waits_at_a_member_that_is_tried_anyway_is_not_sent_elsewhere_for_that() {
+    let world = World::with(&anyway(2, Health::Off));
+    world.pick_at(0, 10).finish(REFUSED, at(10));
+    world.pick_at(1, 10).finish(REFUSED, at(10));
+    let mut waiting = world.stuck_at(0, 20);
+    assert!(!waiting.is_stuck(noop_waker_ref(), at(5000)));
+    waiting.byte(at(5001));
+    assert_eq!(world.states(), [Up, Suspect]);
+}
