@@ -43,7 +43,7 @@ impl fmt::Display for Address {
     }
 }
 
-/// One server. Its identity is name and address; weight is not identity.
+/// One server. Its identity is name and address; weight and tier are not identity.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Backend {
     /// The name that logs and metrics show; the address unless configured.
@@ -52,6 +52,8 @@ pub struct Backend {
     pub address: Address,
     /// Its share relative to the others.
     pub weight: NonZeroU32,
+    /// It gets requests only while no other server can.
+    pub backup: bool,
 }
 
 impl Backend {
@@ -61,6 +63,7 @@ impl Backend {
             name: address.to_string().into(),
             address,
             weight: NonZeroU32::MIN,
+            backup: false,
         }
     }
 }

@@ -55,6 +55,23 @@ pub enum State {
     Suspect,
     /// Requests wait at it and it sends nothing while others answer.
     Stalled,
+    /// Its answers to real requests failed: out for a time, then one trial.
+    Ejected,
+    /// Asked to leave: it gets nothing new, and what runs there ends.
+    Draining,
+    /// Out, and not even probed, until asked back.
+    Maintenance,
+}
+
+/// What people ask of a member.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Command {
+    /// Get nothing new; what runs there ends in its own time.
+    Drain,
+    /// Be out, and not even probed.
+    Maintain,
+    /// Come back.
+    Ready,
 }
 
 impl State {
@@ -66,6 +83,9 @@ impl State {
             Self::Down => "down",
             Self::Suspect => "suspect",
             Self::Stalled => "stalled",
+            Self::Ejected => "ejected",
+            Self::Draining => "draining",
+            Self::Maintenance => "maintenance",
         }
     }
 }
@@ -75,6 +95,8 @@ impl State {
 pub enum ProbeFailure {
     /// It answered with an unwanted status.
     Status(StatusCode),
+    /// Its answer did not contain what it should.
+    Body,
     /// No verdict within the probe's timeout.
     Timeout,
     /// The transport failed.
@@ -85,7 +107,26 @@ impl fmt::Display for ProbeFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Status(status) => write!(f, "status {}", status.as_u16()),
+            Self::Body => f.write_str("the wanted text is missing"),
             Self::Timeout => f.write_str("timed out"),
+            Self::Transport(cause) => f.write_str(cause.as_str()),
+        }
+    }
+}
+
+/// How a request failed at a member.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum RequestFailure {
+    /// The member itself answered 502, 503 or 504.
+    Status(StatusCode),
+    /// No whole answer came.
+    Transport(Cause),
+}
+
+impl fmt::Display for RequestFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Status(status) => write!(f, "status {}", status.as_u16()),
             Self::Transport(cause) => f.write_str(cause.as_str()),
         }
     }
@@ -112,6 +153,19 @@ pub enum Trigger {
     Answered,
     /// A trial request was answered.
     TrialAnswered,
+    /// So many requests in a row failed, the last one in this way.
+    RequestsFailed(u32, RequestFailure),
+    /// Too large a share of the last seconds' requests failed.
+    FailureShare {
+        /// Requests that failed.
+        failed: u64,
+        /// Of so many.
+        of: u64,
+    },
+    /// It was ejected, and nobody else is left.
+    LastResort,
+    /// Somebody asked for it.
+    Asked(Command),
 }
 
 impl fmt::Display for Trigger {
@@ -131,6 +185,15 @@ impl fmt::Display for Trigger {
             }
             Self::Answered => f.write_str("it answers again"),
             Self::TrialAnswered => f.write_str("a trial request was answered"),
+            Self::RequestsFailed(1, failure) => write!(f, "a request failed: {failure}"),
+            Self::RequestsFailed(count, failure) => {
+                write!(f, "{count} requests in a row failed: {failure}")
+            }
+            Self::FailureShare { failed, of } => write!(f, "{failed} of {of} requests failed"),
+            Self::LastResort => f.write_str("nobody else is left"),
+            Self::Asked(Command::Drain) => f.write_str("asked to drain"),
+            Self::Asked(Command::Maintain) => f.write_str("asked into maintenance"),
+            Self::Asked(Command::Ready) => f.write_str("asked back"),
         }
     }
 }

@@ -61,7 +61,9 @@ fn round_robin_is_exact_while_the_set_does_not_change() {
 fn a_crash_and_a_return_cost_no_get_and_half_a_second() {
     for seed in seeds(8) {
         sim(seed, |world| async move {
-            let proxy = three(&world).await;
+            let mut settings = settings(&world.backends(3));
+            settings.pool.slow_start = None;
+            let proxy = world.proxy(settings).await;
             world.load(proxy.address(), Load::closed(10, secs(12)));
             world.run_until(secs(3)).await;
             world.crash("b2");

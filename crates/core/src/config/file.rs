@@ -11,8 +11,8 @@ use super::pool;
 use super::raw::Value;
 use super::reader::{Item, set};
 use super::settings::{
-    AccessLog, Check, DebugSettings, Health, Listener, LogFormat, LogSettings, PoolSettings,
-    ProbeSettings, Settings, StatusRanges, Workers,
+    AccessLog, Check, DebugSettings, Health, HttpCheck, Listener, LogFormat, LogSettings,
+    PoolSettings, ProbeSettings, Settings, StatusRanges, Workers,
 };
 use super::source::quoted;
 use super::table::Table;
@@ -91,11 +91,11 @@ fn smallest_form(file: &mut Table<'_>) -> (Option<Vec<Listener>>, Option<PoolSet
         }]
     });
     let mut probes = ProbeSettings {
-        check: Check::Http {
+        check: Check::from(HttpCheck {
             method: Method::HEAD,
-            path: PATH_ROOT,
             expect: StatusRanges::new(vec![200..=200]),
-        },
+            ..HttpCheck::get(PATH_ROOT)
+        }),
         rise: NonZeroU32::MIN,
         fall: NonZeroU32::MIN,
         ..ProbeSettings::default()
@@ -116,6 +116,9 @@ fn smallest_form(file: &mut Table<'_>) -> (Option<Vec<Listener>>, Option<PoolSet
     };
     let pool = servers.map(|servers| PoolSettings {
         health: Health::Probes(probes),
+        // The tutorial knows probes and nothing else: one that passes brings a server back.
+        passive: None,
+        slow_start: None,
         ..PoolSettings::new("app", servers)
     });
     (listeners, pool)

@@ -209,8 +209,8 @@ mod tests {
         let Health::Probes(probes) = settings.pool.health else {
             panic!("no probes");
         };
-        assert!(matches!(probes.check, Check::Http { method, path, .. }
-            if method == "GET" && path == "/healthz"));
+        assert!(matches!(probes.check, Check::Http(check)
+            if check.method == "GET" && check.path == "/healthz"));
     }
 
     #[test]

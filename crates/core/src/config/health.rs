@@ -4,18 +4,20 @@ use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use http::Method;
-use http::uri::PathAndQuery;
+use http::uri::{Authority, PathAndQuery};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use super::raw::Value;
 use super::reader::{Item, set};
-use super::settings::{Check, Health, ProbeSettings, StatusRanges};
+use super::settings::{Check, Health, HttpCheck, ProbeSettings, StatusRanges};
 use super::source::quoted;
 use super::table::Table;
 
 const EXPECTED: &str = "\"off\", a path such as \"/healthz\", or a table";
 /// Rise and fall beyond this are never reached in time to matter.
 const COUNT_MAX: u32 = 1000;
+/// The longest text that is looked for in an answer.
+const BODY_TEXT_MAX: usize = 1024;
 
 /// The path `/`.
 pub(super) const PATH_ROOT: PathAndQuery = PathAndQuery::from_static("/");
@@ -45,11 +47,7 @@ pub(super) fn health(item: Item<'_>) -> Option<Health> {
 
 /// `GET` on the path that the item states.
 pub(super) fn path_check(item: &Item<'_>) -> Option<Check> {
-    Some(Check::Http {
-        method: Method::GET,
-        path: path(item)?,
-        expect: StatusRanges::default(),
-    })
+    path(item).map(HttpCheck::get).map(Check::from)
 }
 
 /// Sets the interval and what follows from it while nothing else is said.
@@ -97,10 +95,11 @@ fn probes(mut table: Table<'_>) -> ProbeSettings {
 
 fn check(table: &mut Table<'_>) -> Check {
     let path_item = table.take("path");
-    let method_item = table.take("method");
-    let expect_item = table.take("expect");
+    let [method_item, host_item, headers_item, expect_item, body_item] =
+        ["method", "host", "headers", "expect", "body"].map(|key| table.take(key));
     let Some(path_item) = path_item else {
-        for item in [&method_item, &expect_item].into_iter().flatten() {
+        let others = [method_item, host_item, headers_item, expect_item, body_item];
+        for item in others.iter().flatten() {
             item.fail(
                 "without a path, a probe is a TCP connect",
                 "",
@@ -109,14 +108,94 @@ fn check(table: &mut Table<'_>) -> Check {
         }
         return Check::Tcp;
     };
-    let path = path(&path_item);
-    let method = method_item.map(|item| method(&item));
-    let expect = expect_item.map(expect);
-    Check::Http {
-        method: method.flatten().unwrap_or(Method::GET),
-        path: path.unwrap_or(PATH_ROOT),
-        expect: expect.flatten().unwrap_or_default(),
+    let mut check = HttpCheck::get(path(&path_item).unwrap_or(PATH_ROOT));
+    set(
+        &mut check.method,
+        method_item.and_then(|item| method(&item)),
+    );
+    check.host = host_item.and_then(|item| host(&item));
+    set(&mut check.headers, headers_item.and_then(headers));
+    set(&mut check.expect, expect_item.and_then(expect));
+    if let Some(item) = body_item {
+        check.body = body(&item, &check.method);
     }
+    Check::from(check)
+}
+
+/// What stands in `Host`: a host, perhaps with a port.
+fn host(item: &Item<'_>) -> Option<HeaderValue> {
+    const EXPECTED: &str = "a host such as \"shop.example\"";
+    let text = item.string(EXPECTED)?;
+    let authority = text.parse::<Authority>().ok();
+    let plain = authority.is_some_and(|host| !host.as_str().contains('@'));
+    let value = HeaderValue::from_str(text).ok().filter(|_| plain);
+    if value.is_none() {
+        item.fail(format!("{} is no host", quoted(text)), EXPECTED, "");
+    }
+    value
+}
+
+/// Fields of the request: a table of names and values.
+fn headers(item: Item<'_>) -> Option<HeaderMap> {
+    const EXPECTED: &str = "a table such as { authorization = \"Bearer x\" }";
+    let mut headers = HeaderMap::new();
+    for (name, item) in item.table(EXPECTED, "")?.rest() {
+        let Ok(field) = HeaderName::try_from(&*name) else {
+            item.fail(format!("{} is no field name", quoted(&name)), "", "");
+            continue;
+        };
+        if let Some(help) = reserved(&field) {
+            item.fail("this field is not free", "another field", help);
+            continue;
+        }
+        let Some(text) = item.string("a value in quotes") else {
+            continue;
+        };
+        match HeaderValue::from_str(text).ok().filter(|_| text.is_ascii()) {
+            Some(value) if !headers.contains_key(&field) => {
+                headers.insert(field, value);
+            }
+            Some(_) => item.fail("this field stands here twice", "", ""),
+            None => item.fail(
+                format!("found {}", quoted(text)),
+                "a value without control characters and in ASCII",
+                "not every transport carries other bytes",
+            ),
+        }
+    }
+    Some(headers)
+}
+
+/// Why a probe can't carry a field, if it can't: it has no body, and no say over its connection.
+fn reserved(field: &HeaderName) -> Option<&'static str> {
+    match field.as_str() {
+        "host" => Some("write health.host"),
+        "connection" | "keep-alive" | "proxy-connection" | "te" | "trailer" | "upgrade"
+        | "transfer-encoding" | "content-length" | "expect" => {
+            Some("it belongs to the connection, which is not the configuration's")
+        }
+        _ => None,
+    }
+}
+
+fn body(item: &Item<'_>, method: &Method) -> Option<Box<[u8]>> {
+    const EXPECTED: &str = "a text that a healthy server's answer contains";
+    let text = item.string(EXPECTED)?;
+    if *method == Method::HEAD {
+        let help = "leave the method out, or the text";
+        item.fail("the answer to HEAD has no body", "", help);
+        return None;
+    }
+    if text.is_empty() || text.len() > BODY_TEXT_MAX {
+        let help = "an empty one is in every answer, and a long one is hard to keep true";
+        item.fail(
+            format!("found {} bytes", text.len()),
+            "1 to 1024 bytes",
+            help,
+        );
+        return None;
+    }
+    Some(text.as_bytes().into())
 }
 
 fn path(item: &Item<'_>) -> Option<PathAndQuery> {

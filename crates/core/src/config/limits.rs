@@ -137,7 +137,8 @@ fn duration(table: &mut Table<'_>, key: &'static str, slot: &mut Duration) {
     set(slot, table.take(key).and_then(|item| item.duration()));
 }
 
-fn percent(item: &Item<'_>) -> Option<u32> {
+/// A share such as "20%".
+pub(super) fn percent(item: &Item<'_>) -> Option<u32> {
     const EXPECTED: &str = "a share such as \"20%\"";
     let Value::String(text) = item.value() else {
         item.fail_type(EXPECTED, "a share is a string with a percent sign");

@@ -7,13 +7,10 @@ use super::address;
 use super::file::check_name;
 use super::raw::Value;
 use super::reader::{Item, set};
-use super::settings::{Balance, Listener, PoolSettings};
+use super::settings::{Balance, Listener, PoolSettings, WhenAllDown};
 use super::source::quoted;
-use super::{balance, health, limits};
+use super::{balance, health, limits, passive, sticky};
 use crate::backend::Backend;
-
-/// Keys of the product that this version does not have.
-const LATER: [&str; 4] = ["sticky", "passive", "slow-start", "when-all-down"];
 
 /// The largest weight.
 const WEIGHT_MAX: u32 = 1000;
@@ -49,8 +46,23 @@ pub(super) fn pool(name: &str, item: Item<'_>, own: &[Listener]) -> Option<PoolS
         &mut pool.health,
         table.take("health").and_then(health::health),
     );
+    let count = servers.as_ref().map(Vec::len);
+    let passive = table.take("passive");
+    set(
+        &mut pool.passive,
+        passive.and_then(|item| passive::passive(item, count)),
+    );
+    set(
+        &mut pool.when_all_down,
+        table.take("when-all-down").and_then(when_all_down),
+    );
+    let sticky = table.take("sticky");
+    pool.sticky = sticky.and_then(|item| sticky::sticky(item, name));
+    if let Some(item) = table.take("slow-start") {
+        pool.slow_start = if item.is_off() { None } else { item.duration() };
+    }
     pool.limits = limits::pool(table.take("limits"));
-    table.finish(&LATER);
+    table.finish(&[]);
     pool.servers = servers?;
     named.then_some(pool)
 }
@@ -69,7 +81,17 @@ pub(super) fn servers(item: Item<'_>, own: &[Listener]) -> Option<Vec<Backend>> 
         );
         return None;
     }
-    collect(item.array(SERVERS, "")?, own)
+    let place = item.place();
+    let servers = collect(item.array(SERVERS, "")?, own)?;
+    if servers.iter().all(|server| server.backup) {
+        place.fail(
+            "every server is a backup",
+            "a server without backup = true",
+            "a backup stands in for others",
+        );
+        return None;
+    }
+    Some(servers)
 }
 
 /// The servers that `items` state: each has an address and a name of its own, and none is one of our `own` listeners.
@@ -131,7 +153,8 @@ fn server(item: Item<'_>) -> Option<Backend> {
         check_name(name, &item).then(|| Box::from(name))
     });
     let weight = table.take("weight").map(|item| weight(&item));
-    table.finish(&["backup"]);
+    let backup = table.take("backup").map(|item| backup(&item));
+    table.finish(&[]);
     let mut server = Backend::new(address?);
     if let Some(name) = name {
         server.name = name?;
@@ -139,7 +162,27 @@ fn server(item: Item<'_>) -> Option<Backend> {
     if let Some(weight) = weight {
         server.weight = weight?;
     }
+    if let Some(backup) = backup {
+        server.backup = backup?;
+    }
     Some(server)
+}
+
+fn backup(item: &Item<'_>) -> Option<bool> {
+    match item.value() {
+        Value::Bool(backup) => Some(*backup),
+        _ => {
+            item.fail_type("true or false", "");
+            None
+        }
+    }
+}
+
+fn when_all_down(item: Item<'_>) -> Option<WhenAllDown> {
+    match item.word(&["fail", "try-anyway"], &[])? {
+        "fail" => Some(WhenAllDown::Fail),
+        _ => Some(WhenAllDown::TryAnyway),
+    }
 }
 
 fn weight(item: &Item<'_>) -> Option<NonZeroU32> {

@@ -9,7 +9,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use http::uri::PathAndQuery;
-use http::{HeaderName, Method, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
 pub use super::balance::{Balance, HashBalance, HashKey, HashRing};
 use crate::backend::Backend;
@@ -69,8 +69,60 @@ pub struct PoolSettings {
     pub balance: Balance,
     /// How their health is known.
     pub health: Health,
+    /// What failing requests do to a member; `None` is off.
+    pub passive: Option<Passive>,
+    /// How long a member that came back takes to get its full share; `None` is off.
+    pub slow_start: Option<Duration>,
+    /// What happens when no member is eligible.
+    pub when_all_down: WhenAllDown,
+    /// How a client is kept at its member; `None` is off.
+    pub sticky: Option<Sticky>,
     /// What one request may cost.
     pub limits: PoolLimits,
+}
+
+/// A cookie that brings a client back to the member it was at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sticky {
+    /// The cookie's name.
+    pub cookie: Box<str>,
+    /// How long a client keeps it; `None`: until it is closed.
+    pub ttl: Option<Duration>,
+    /// What the cookie's value is hashed with; balancers that share it agree about values.
+    pub key: Box<str>,
+}
+
+/// What a pool does with a request when no member is eligible.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhenAllDown {
+    /// Refuses it at once.
+    Fail,
+    /// Tries any member that is not draining or in maintenance, one after the other.
+    TryAnyway,
+}
+
+/// When the outcomes of real requests take a member out, and for how long.
+///
+/// What counts as a failure is what a gateway would answer for: a reset, an invalid or truncated answer, a timeout, and a
+/// 502, 503 or 504 of the member's own. A connection that could not be made does not count, because it makes
+/// the member suspect at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Passive {
+    /// Failures in a row that eject.
+    pub failures: NonZeroU32,
+    /// The failed percentage of the answers of ten seconds that ejects, given enough answers and others that do
+    /// better; `None` is off.
+    pub share_percent: Option<u32>,
+    /// How long the first ejection lasts; the n-th in short order takes n times as long, up to
+    /// [`EJECT_MAX`](Self::EJECT_MAX).
+    pub eject: Duration,
+    /// The percentage of the pool that may be ejected; never the last member that is up.
+    pub max_ejected_percent: u32,
+}
+
+impl Passive {
+    /// The longest ejection, before jitter.
+    pub const EJECT_MAX: Duration = Duration::from_secs(300);
 }
 
 /// How a pool learns about the health of its members.
@@ -104,15 +156,48 @@ pub struct ProbeSettings {
 pub enum Check {
     /// Does it accept a connection?
     Tcp,
-    /// Does it answer a request with a wanted status?
-    Http {
-        /// The request's method.
-        method: Method,
-        /// The request's path and query.
-        path: PathAndQuery,
-        /// The statuses that pass.
-        expect: StatusRanges,
-    },
+    /// Does it answer a request as wanted?
+    Http(Box<HttpCheck>),
+}
+
+impl From<HttpCheck> for Check {
+    fn from(check: HttpCheck) -> Self {
+        Self::Http(Box::new(check))
+    }
+}
+
+/// What an HTTP probe asks, and what it wants to hear.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HttpCheck {
+    /// The request's method.
+    pub method: Method,
+    /// The request's path and query.
+    pub path: PathAndQuery,
+    /// The request's `Host`; the server's address unless given.
+    pub host: Option<HeaderValue>,
+    /// Further fields of the request.
+    pub headers: HeaderMap,
+    /// The statuses that pass.
+    pub expect: StatusRanges,
+    /// What the first [`BODY_MAX`](Self::BODY_MAX) bytes of the body must contain, if anything.
+    pub body: Option<Box<[u8]>>,
+}
+
+impl HttpCheck {
+    /// Bytes of a body that are looked at.
+    pub const BODY_MAX: usize = 64 * 1024;
+
+    /// `GET` on `path`, wanted: any success.
+    pub fn get(path: PathAndQuery) -> Self {
+        Self {
+            method: Method::GET,
+            path,
+            host: None,
+            headers: HeaderMap::new(),
+            expect: StatusRanges::default(),
+            body: None,
+        }
+    }
 }
 
 /// A set of status codes.
@@ -294,7 +379,22 @@ impl PoolSettings {
             servers,
             balance: Balance::RoundRobin,
             health: Health::Probes(ProbeSettings::default()),
+            passive: Some(Passive::default()),
+            slow_start: Some(Duration::from_secs(10)),
+            when_all_down: WhenAllDown::Fail,
+            sticky: None,
             limits: PoolLimits::default(),
+        }
+    }
+}
+
+impl Default for Passive {
+    fn default() -> Self {
+        Self {
+            failures: const { NonZeroU32::new(5).unwrap() },
+            share_percent: Some(50),
+            eject: Duration::from_secs(30),
+            max_ejected_percent: 50,
         }
     }
 }

@@ -3,8 +3,8 @@
 use std::fmt::{Display, Write as _};
 
 use super::settings::{
-    AccessLog, Check, Health, Limits, ListenAddress, LogFormat, LogSettings, PoolLimits,
-    QueueSettings, Settings, StatusRanges, Workers,
+    AccessLog, Check, Health, Limits, ListenAddress, LogFormat, LogSettings, Passive, PoolLimits,
+    PoolSettings, QueueSettings, Settings, StatusRanges, WhenAllDown, Workers,
 };
 use super::value::{show_duration, show_size};
 
@@ -32,13 +32,16 @@ pub fn summary(settings: &Settings) -> String {
             1 => String::new(),
             weight => format!(", weight {weight}"),
         };
+        let backup = if server.backup { ", a backup" } else { "" };
+        let facts = format!("{weight}{backup}");
         if *server.name == *address {
-            lines.row("", &format_args!("{address}{weight}"));
+            lines.row("", &format_args!("{address}{facts}"));
         } else {
-            lines.row("", &format_args!("{} at {address}{weight}", server.name));
+            lines.row("", &format_args!("{} at {address}{facts}", server.name));
         }
     }
     lines.row("health", &health(&pool.health));
+    rules(pool, &mut lines);
     match settings.workers {
         Workers::Auto => lines.row("workers", &"one per core"),
         Workers::Count(count) => lines.row("workers", &count),
@@ -91,12 +94,13 @@ fn health(health: &Health) -> String {
     };
     let check = match &probes.check {
         Check::Tcp => "TCP connect".to_owned(),
-        Check::Http {
-            method,
-            path,
-            expect,
-        } => {
-            format!("{method} {path} expecting {}", ranges(expect))
+        Check::Http(check) => {
+            let body = match check.body {
+                Some(_) => " and its text",
+                None => "",
+            };
+            let statuses = ranges(&check.expect);
+            format!("{} {} expecting {statuses}{body}", check.method, check.path)
         }
     };
     format!(
@@ -106,6 +110,44 @@ fn health(health: &Health) -> String {
         show_duration(probes.timeout),
         probes.rise,
         probes.fall
+    )
+}
+
+/// What differs from the defaults in how members leave and return.
+fn rules(pool: &PoolSettings, lines: &mut Lines) {
+    if pool.passive != Some(Passive::default()) {
+        lines.row("passive", &passive(pool.passive.as_ref()));
+    }
+    if pool.when_all_down == WhenAllDown::TryAnyway {
+        lines.row("all down", &"any server is tried");
+    }
+    if let Some(sticky) = &pool.sticky {
+        lines.row("sticky", &format_args!("cookie {}", sticky.cookie));
+    }
+    let default = PoolSettings::new("", Vec::new());
+    if pool.slow_start != default.slow_start {
+        let window = pool.slow_start.map_or_else(off, show_duration);
+        let default = default.slow_start.map_or_else(off, show_duration);
+        lines.row(
+            "return",
+            &format_args!("slow start {window} (default {default})"),
+        );
+    }
+}
+
+fn passive(rules: Option<&Passive>) -> String {
+    let Some(rules) = rules else {
+        return "off: failing requests eject nobody".to_owned();
+    };
+    let share = match rules.share_percent {
+        Some(percent) => format!(" or {percent}% of 10s"),
+        None => String::new(),
+    };
+    format!(
+        "{} failures in a row{share} eject for {}, at most {}% of the pool",
+        rules.failures,
+        show_duration(rules.eject),
+        rules.max_ejected_percent
     )
 }
 
@@ -194,8 +236,11 @@ mod tests {
             web = ":8080"
             local = "127.0.0.1:0"
             [pool.app]
-            servers = ["127.0.0.1:9001", { url = "localhost:9002", name = "s2" }]
+            servers = ["127.0.0.1:9001", { url = "localhost:9002", name = "s2", backup = true }]
+            when-all-down = "try-anyway"
             health = { path = "/up", interval = "1m30s", expect = "200-299,304" }
+            passive = { failures = 3 }
+            slow-start = "off"
             limits = { retries = 1, total = "1m" }
             [limits]
             trusted-proxies = ["10.0.0.0/8", "192.0.2.1"]
@@ -212,8 +257,11 @@ mod tests {
 listen   local on 127.0.0.1:0
 pool     app: 2 servers, round-robin
          127.0.0.1:9001
-         s2 at localhost:9002
+         s2 at localhost:9002, a backup
 health   GET /up expecting 200-299,304, every 1m30s (200ms while not up), timeout 1s, rise 2, fall 3
+passive  3 failures in a row or 50% of 10s eject for 30s, at most 50% of the pool
+all down any server is tried
+return   slow start off (default 10s)
 workers  2
 log      failed requests and 0.01 of the others, as text on a terminal, else JSON
 debug    responses name the server in x-served-by

@@ -11,7 +11,9 @@ use crate::backend::{Address, Backend};
 
 mod balance;
 mod bounds;
+mod checks;
 mod hostile;
+mod leaving;
 mod wrong;
 
 /// The smallest canonical file, to which a test adds.
@@ -74,11 +76,11 @@ fn the_tutorials_json_behaves_as_the_tutorial_did() {
     assert_eq!(
         settings.pool.health,
         Health::Probes(ProbeSettings {
-            check: Check::Http {
+            check: Check::from(HttpCheck {
                 method: Method::HEAD,
-                path: "/".parse().unwrap(),
                 expect: StatusRanges::new(vec![200..=200]),
-            },
+                ..HttpCheck::get("/".parse().unwrap())
+            }),
             interval: Duration::from_secs(2),
             interval_down: Duration::from_millis(200),
             timeout: Duration::from_secs(1),
@@ -228,11 +230,11 @@ fn each_key_of_a_pool_reaches_its_setting() {
     };
     let pool = PoolSettings {
         health: Health::Probes(ProbeSettings {
-            check: Check::Http {
+            check: Check::from(HttpCheck {
                 method: Method::HEAD,
-                path: "/up?full=1".parse().unwrap(),
                 expect: StatusRanges::new(vec![200..=200, 300..=399]),
-            },
+                ..HttpCheck::get("/up?full=1".parse().unwrap())
+            }),
             interval: Duration::from_secs(4),
             interval_down: Duration::from_secs(3),
             timeout: Duration::from_secs(5),

@@ -9,6 +9,7 @@ use super::headers::{Asked, Shape};
 use super::replay::{self, Memory, Replay};
 use super::upload::{Progress, Source, Upload};
 use crate::body::Body;
+use crate::pool::Token;
 use crate::time::Timer;
 
 /// How a request is made, the first time and again.
@@ -22,6 +23,8 @@ pub(super) struct Errand<C: Timer> {
     progress: Option<Arc<Progress>>,
     /// What the pool's algorithm hashes of it, if it does.
     pub(super) key: Option<u64>,
+    /// The member that the client was at before, if it says so and the pool keeps clients there.
+    pub(super) shown: Option<Token>,
 }
 
 impl<C: Timer> Errand<C> {
@@ -42,6 +45,7 @@ impl<C: Timer> Errand<C> {
             again: None,
             progress: None,
             key: None,
+            shown: None,
         };
         // RFC 9110 §9.2.2. An upgrade is not repeated: its backend may already speak another protocol.
         let fits =

@@ -16,6 +16,7 @@ mod record;
 mod replay;
 mod retry;
 mod shared;
+mod sticky;
 mod tunnel;
 mod upload;
 mod wait;
@@ -41,12 +42,13 @@ use self::errand::Errand;
 use self::headers::{Asked, Context, RequestRules, Shape};
 use self::record::{Ending, Record};
 use self::retry::{Failed, Next};
+use self::sticky::StickyCookie;
 use self::upload::Progress;
 use crate::body::Body;
 use crate::config::settings::{HashKey, Settings};
 use crate::error::{Cause, Reason};
 use crate::picker::Tried;
-use crate::pool::{Lease, Outcome, Room};
+use crate::pool::{Lease, Outcome, Room, Token};
 use crate::rng::Rng;
 use crate::time::{Instant, Timer};
 use crate::transport::{Attempt, Reuse, Transport};
@@ -95,6 +97,7 @@ struct Rules {
     key: Option<HashKey>,
     tunnel_idle: Duration,
     backend_header: Option<HeaderName>,
+    sticky: Option<StickyCookie>,
 }
 
 /// One request under way.
@@ -104,6 +107,9 @@ struct Visit<C: Timer> {
     record: Record<C>,
     /// When the whole exchange must be over.
     total: Instant,
+    /// The member that the client was at before.
+    shown: Option<Token>,
+    secure: bool,
 }
 
 /// A response head, who sent it, and how the upload stands meanwhile.
@@ -141,6 +147,7 @@ impl<T: Transport, C: Timer> Forwarder<T, C> {
             key: settings.pool.balance.key().cloned(),
             tunnel_idle: limits.tunnel_idle,
             backend_header: settings.debug.backend_header.clone(),
+            sticky: settings.pool.sticky.as_ref().map(StickyCookie::from),
         };
         Self {
             rules,
@@ -167,6 +174,12 @@ impl<T: Transport, C: Timer> Forwarder<T, C> {
             id,
             record,
             total: self.rules.total.map_or(Instant::NEVER, |total| now + total),
+            shown: self
+                .rules
+                .sticky
+                .as_ref()
+                .and_then(|sticky| sticky.shown(&head.headers)),
+            secure: from.secure,
         };
 
         let prepared = headers::prepare_request(
@@ -207,6 +220,7 @@ impl<T: Transport, C: Timer> Forwarder<T, C> {
             &self.timer,
         );
         errand.key = key;
+        errand.shown = visit.shown;
         let mut tried = Tried::new();
         let mut last = Reason::NoMember;
         let mut retries = 0;
@@ -322,18 +336,17 @@ impl<T: Transport, C: Timer> Forwarder<T, C> {
         self.pick(tried, errand, now).ok_or(last)
     }
 
-    /// Whom to ask. A request that cannot be taken back does not test a stalled member if there is anybody else.
+    /// Whom to ask: the member that the client was at, or else whoever is next. A request that cannot be taken back
+    /// does not test a stalled member if there is anybody else.
     fn pick(&self, tried: &mut Tried, errand: &Errand<C>, now: Instant) -> Option<Lease> {
-        let lease = self
-            .shared
-            .pool
-            .pick_by(errand.key, tried, &self.rng, now)?;
+        let pool = &self.shared.pool;
+        let by_turn = |tried: &mut Tried| pool.pick_by(errand.key, tried, &self.rng, now);
+        let lease = errand
+            .shown
+            .and_then(|token| pool.pick_named(token, tried, &self.rng, now))
+            .or_else(|| by_turn(tried))?;
         if lease.tests_a_stalled_member() && !errand.is_repeatable() {
-            return self
-                .shared
-                .pool
-                .pick_by(errand.key, tried, &self.rng, now)
-                .or(Some(lease));
+            return by_turn(tried).or(Some(lease));
         }
         Some(lease)
     }
@@ -434,6 +447,12 @@ impl<T: Transport, C: Timer> Forwarder<T, C> {
             answered.lease.finish(Outcome::Failed(Cause::Invalid), now);
             return self.refuse(visit, Reason::InvalidAnswer);
         };
+        if let Some(sticky) = &self.rules.sticky
+            && let Some(token) = self.shared.pool.token(answered.lease.member())
+            && visit.shown != Some(token)
+        {
+            sticky.set(&mut head.headers, token, visit.secure);
+        }
         let mut ending = Ending::new(answered.lease, visit.record, head.status, now);
         if head.status == StatusCode::SWITCHING_PROTOCOLS
             && let Some((client, backend)) = ends

@@ -1,12 +1,14 @@
 //! Health: plain rules that are told the time, and the monitor that drives them.
 //!
-//! The rules (`tracker`, `probe`, `schedule`, `trial`, `stall`, `normal`) change nothing by themselves: the
+//! The rules (`tracker`, `probe`, `schedule`, `trial`, `stall`, `normal`, `outlier`) change nothing by themselves: the
 //! [pool](crate::pool) applies them. Only [`monitor`] does I/O, and it decides nothing.
 
 mod monitor;
 pub(crate) mod normal;
+pub(crate) mod outlier;
 pub(crate) mod probe;
 pub(crate) mod schedule;
+mod search;
 pub(crate) mod stall;
 #[cfg(test)]
 mod tests;

@@ -9,7 +9,8 @@ use futures::stream::{FuturesUnordered, Stream};
 use http::{Response, StatusCode};
 use http_body::Body as _;
 
-use super::probe::{DRAIN_MAX, Finding, Probe};
+use super::probe::{Answer, DRAIN_MAX, Finding, Probe};
+use super::search::Search;
 use crate::body::Body;
 use crate::config::settings::Check;
 use crate::error::TransportError;
@@ -107,14 +108,25 @@ async fn ask<T: Transport, C: Timer>(
             let result = timeout(timer, late, transport.check(&attempt)).await;
             (probe.judge_connection(&result, timer.now()), None)
         }
-        Check::Http {
-            method,
-            path,
-            expect,
-        } => {
-            let answer = transport.send(&attempt, probe.request(method, path));
-            let (result, body) = split(timeout(timer, late, answer).await);
-            (probe.judge_answer(&result, expect, timer.now()), body)
+        Check::Http(check) => {
+            let request = probe.request(check);
+            let mut rest = None;
+            let answer = async {
+                let (head, mut body) = transport.send(&attempt, request).await?.into_parts();
+                let contained = match &check.body {
+                    Some(text) if check.expect.contains(head.status) => {
+                        contains(&mut body, text).await
+                    }
+                    _ => true,
+                };
+                rest = Some(body);
+                Ok(Answer {
+                    status: head.status,
+                    contained,
+                })
+            };
+            let result = timeout(timer, late, answer).await;
+            (probe.judge_answer(&result, check, timer.now()), rest)
         }
     }
 }
@@ -128,6 +140,18 @@ fn split(answer: Asked<Response<Body>>) -> (Asked<StatusCode>, Option<Body>) {
         Ok(Err(error)) => (Ok(Err(error)), None),
         Err(late) => (Err(late), None),
     }
+}
+
+/// Reads a body until `text` has come, or until it can no longer come within what is looked at.
+async fn contains(body: &mut Body, text: &[u8]) -> bool {
+    let mut body = Pin::new(body);
+    let mut search = Search::new(text);
+    while let Some(Ok(frame)) = poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
+        if let Some(found) = frame.data_ref().and_then(|data| search.feed(data)) {
+            return found;
+        }
+    }
+    false
 }
 
 /// Reads a body to its end, its first error, or the limit.

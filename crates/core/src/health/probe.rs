@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{HOST, USER_AGENT};
-use http::{HeaderValue, Method, Request, StatusCode, Uri, uri::PathAndQuery};
+use http::uri::PathAndQuery;
+use http::{HeaderValue, Method, Request, StatusCode, Uri};
 
 use crate::body::Body;
-use crate::config::settings::{Check, ProbeSettings, StatusRanges};
+use crate::config::settings::{Check, HttpCheck, ProbeSettings};
 use crate::error::{Cause, Fault, TransportError};
 use crate::event::ProbeFailure;
 use crate::pool::Member;
@@ -41,6 +42,14 @@ pub(crate) enum Finding {
     Nothing,
 }
 
+/// What came back from an HTTP probe.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    /// The body contains what it should; true where nothing is wanted.
+    pub(crate) contained: bool,
+}
+
 impl Probe {
     pub(crate) fn deadline(&self) -> Instant {
         self.started + self.settings.timeout
@@ -56,13 +65,16 @@ impl Probe {
 
     /// Does a pass mean that the process answers, and not only that its kernel accepts?
     pub(crate) fn asks_the_process(&self) -> bool {
-        self.stalled || matches!(self.settings.check, Check::Http { .. })
+        self.stalled || matches!(self.settings.check, Check::Http(_))
     }
 
     /// What a stalled member is asked that is checked by TCP alone: a frozen process accepts, too, so only an answer
     /// tells. Which one does not matter (RFC 9110 §9.3.2: a HEAD asks for nothing but a head).
     pub(crate) fn sign_of_life(&self) -> Request<Body> {
-        self.request(&Method::HEAD, &PathAndQuery::from_static("/"))
+        self.request(&HttpCheck {
+            method: Method::HEAD,
+            ..HttpCheck::get(PathAndQuery::from_static("/"))
+        })
     }
 
     /// What the answer to that means. None is no news: the member is out already, and it is not this that it is
@@ -79,17 +91,24 @@ impl Probe {
     }
 
     /// The request of an HTTP probe.
-    pub(crate) fn request(&self, method: &Method, path: &PathAndQuery) -> Request<Body> {
-        let authority = self.member.backend().address.to_string();
-        // RFC 9110 §7.2: an authority that cannot be written is sent as an empty Host.
-        let host = HeaderValue::try_from(authority).unwrap_or(HeaderValue::from_static(""));
+    pub(crate) fn request(&self, check: &HttpCheck) -> Request<Body> {
+        let host = check.host.clone().unwrap_or_else(|| {
+            let authority = self.member.backend().address.to_string();
+            // RFC 9110 §7.2: an authority that cannot be written is sent as an empty Host.
+            HeaderValue::try_from(authority).unwrap_or(HeaderValue::from_static(""))
+        });
         let mut request = Request::new(Body::empty());
-        *request.method_mut() = method.clone();
-        *request.uri_mut() = Uri::from(path.clone());
-        request.headers_mut().insert(HOST, host);
-        request
-            .headers_mut()
-            .insert(USER_AGENT, HeaderValue::from_static("lb-health"));
+        *request.method_mut() = check.method.clone();
+        *request.uri_mut() = Uri::from(check.path.clone());
+        let headers = request.headers_mut();
+        headers.insert(HOST, host);
+        headers.insert(USER_AGENT, HeaderValue::from_static("lb-health"));
+        for name in check.headers.keys() {
+            headers.remove(name);
+        }
+        for (name, value) in &check.headers {
+            headers.append(name, value.clone());
+        }
         request
     }
 
@@ -109,13 +128,16 @@ impl Probe {
     /// What an HTTP probe's result at `now` means.
     pub(crate) fn judge_answer(
         &self,
-        result: &Result<Result<StatusCode, TransportError>, Elapsed>,
-        expect: &StatusRanges,
+        result: &Result<Result<Answer, TransportError>, Elapsed>,
+        check: &HttpCheck,
         now: Instant,
     ) -> Finding {
         match result {
-            Ok(Ok(status)) if expect.contains(*status) => Finding::Passed,
-            Ok(Ok(status)) => Finding::Failed(ProbeFailure::Status(*status)),
+            Ok(Ok(answer)) if !check.expect.contains(answer.status) => {
+                Finding::Failed(ProbeFailure::Status(answer.status))
+            }
+            Ok(Ok(answer)) if !answer.contained => Finding::Failed(ProbeFailure::Body),
+            Ok(Ok(_)) => Finding::Passed,
             Ok(Err(error)) => judge_error(error),
             Err(Elapsed) => self.judge_silence(now),
         }
@@ -141,6 +163,7 @@ fn judge_error(error: &TransportError) -> Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::settings::StatusRanges;
     use crate::error::Phase;
     use crate::pool::testing::members;
 
@@ -153,13 +176,20 @@ mod tests {
         }
     }
 
+    fn check() -> HttpCheck {
+        HttpCheck::get(PathAndQuery::from_static("/up?now=1"))
+    }
+
     fn at(ms: u64) -> Instant {
         Instant::ORIGIN + Duration::from_millis(ms)
     }
 
     #[test]
     fn the_status_decides() {
-        let expect = StatusRanges::new(vec![200..=204, 301..=301]);
+        let check = HttpCheck {
+            expect: StatusRanges::new(vec![200..=204, 301..=301]),
+            ..check()
+        };
         for (status, passed) in [
             (200, true),
             (204, true),
@@ -168,10 +198,49 @@ mod tests {
             (503, false),
         ] {
             let status = StatusCode::from_u16(status).unwrap();
-            let finding = probe().judge_answer(&Ok(Ok(status)), &expect, at(5100));
+            let answer = Answer {
+                status,
+                contained: true,
+            };
+            let finding = probe().judge_answer(&Ok(Ok(answer)), &check, at(5100));
             let failed = Finding::Failed(ProbeFailure::Status(status));
             assert_eq!(finding, if passed { Finding::Passed } else { failed });
         }
+    }
+
+    #[test]
+    fn the_text_decides_where_one_is_wanted() {
+        for (status, contained, failure) in [
+            (200, false, Some(ProbeFailure::Body)),
+            (200, true, None),
+            (
+                500,
+                false,
+                Some(ProbeFailure::Status(StatusCode::INTERNAL_SERVER_ERROR)),
+            ),
+        ] {
+            let status = StatusCode::from_u16(status).unwrap();
+            let answer = Answer { status, contained };
+            let finding = probe().judge_answer(&Ok(Ok(answer)), &check(), at(5100));
+            assert_eq!(finding, failure.map_or(Finding::Passed, Finding::Failed));
+        }
+    }
+
+    #[test]
+    fn configured_fields_take_the_place_of_ours() {
+        let mut check = check();
+        check.host = Some(HeaderValue::from_static("shop.example"));
+        check
+            .headers
+            .append(USER_AGENT, HeaderValue::from_static("me"));
+        check.headers.append("x-a", HeaderValue::from_static("1"));
+        check.headers.append("x-a", HeaderValue::from_static("2"));
+        let request = probe().request(&check);
+        assert_eq!(request.headers()[HOST], "shop.example");
+        assert_eq!(request.headers()[USER_AGENT], "me");
+        let all: Vec<_> = request.headers().get_all("x-a").iter().collect();
+        assert_eq!(all, ["1", "2"]);
+        assert_eq!(request.headers().len(), 4);
     }
 
     #[test]
@@ -189,9 +258,8 @@ mod tests {
             let error = || TransportError::undelivered(Phase::Connect, cause);
             let now = at(5100);
             assert_eq!(probe().judge_connection(&Ok(Err(error())), now), finding);
-            let expect = StatusRanges::default();
             assert_eq!(
-                probe().judge_answer(&Ok(Err(error())), &expect, now),
+                probe().judge_answer(&Ok(Err(error())), &check(), now),
                 finding
             );
         }
@@ -207,7 +275,10 @@ mod tests {
 
     #[test]
     fn the_request_names_the_backend_and_little_else() {
-        let request = probe().request(&Method::HEAD, &PathAndQuery::from_static("/up?now=1"));
+        let request = probe().request(&HttpCheck {
+            method: Method::HEAD,
+            ..check()
+        });
         assert_eq!(request.method(), Method::HEAD);
         assert_eq!(request.uri(), "/up?now=1");
         assert_eq!(request.headers()[HOST], "192.0.2.1:80");

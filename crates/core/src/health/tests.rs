@@ -16,7 +16,7 @@ use http_body::Frame;
 
 use super::monitor;
 use crate::body::Body;
-use crate::config::settings::{Check, Health, ProbeSettings, StatusRanges};
+use crate::config::settings::{Check, Health, HttpCheck, ProbeSettings};
 use crate::error::{BodyError, Cause, Phase, TransportError};
 use crate::event::State::{self, Down, Stalled, Suspect, Unknown, Up};
 use crate::picker::Tried;
@@ -89,6 +89,8 @@ enum Reply {
     Answers(u16),
     /// Answers 200, then sends a KiB every so many milliseconds for ever.
     Drips(u64),
+    /// Answers 200 with this body.
+    Says(&'static str),
     /// Refuses the connection.
     Refuses,
     /// Accepts, and never answers.
@@ -156,6 +158,7 @@ impl Transport for Script {
                 let next = self.1.sleep_until(self.1.now() + every);
                 *response.body_mut() = Body::stream(Drip(self.clone(), every, next));
             }
+            Reply::Says(text) => *response.body_mut() = Body::from(text),
             Reply::Refuses => return Err(failed(Cause::Refused)),
             Reply::NoPort => return Err(failed(Cause::LocalLimit)),
             Reply::Freezes | Reply::Swallows => std::future::pending().await,
@@ -169,7 +172,7 @@ impl Transport for Script {
             Reply::Refuses => Err(failed(Cause::Refused)),
             Reply::NoPort => Err(failed(Cause::LocalLimit)),
             Reply::Swallows => std::future::pending().await,
-            Reply::Answers(_) | Reply::Drips(_) | Reply::Freezes => Ok(()),
+            Reply::Answers(_) | Reply::Says(_) | Reply::Drips(_) | Reply::Freezes => Ok(()),
         }
     }
 }
@@ -295,17 +298,56 @@ impl World {
 
 fn http(method: Method) -> Health {
     Health::Probes(ProbeSettings {
-        check: Check::Http {
+        check: Check::from(HttpCheck {
             method,
-            path: PathAndQuery::from_static("/healthz"),
-            expect: StatusRanges::default(),
-        },
+            ..HttpCheck::get(PathAndQuery::from_static("/healthz"))
+        }),
         ..ProbeSettings::default()
     })
 }
 
 fn tcp() -> Health {
     Health::Probes(ProbeSettings::default())
+}
+
+#[test]
+fn a_probe_that_wants_a_text_reads_for_it_up_to_64_kib_and_its_deadline() {
+    let health = Health::Probes(ProbeSettings {
+        check: Check::from(HttpCheck {
+            body: Some(b"all well"[..].into()),
+            ..HttpCheck::get(PathAndQuery::from_static("/healthz"))
+        }),
+        ..ProbeSettings::default()
+    });
+    let replies = [
+        Reply::Says("here all well."),
+        Reply::Says("nothing of the kind"),
+        Reply::Answers(500),
+        Reply::Drips(1),
+        Reply::Drips(100),
+    ];
+    let mut world = World::new(&replies, health);
+    world.run_to(0);
+    assert_eq!(world.states(), [Up, Down, Down, Unknown, Unknown]);
+    world.run_to(64);
+    world.run_to(1000);
+    let mut heard = world.heard.take();
+    heard.sort();
+    let causes: Vec<_> = heard
+        .iter()
+        .filter_map(|line| line.split(": ").nth(2))
+        .map(|cause| cause.split(" (").next().unwrap_or_default())
+        .collect();
+    assert_eq!(
+        causes,
+        [
+            "the wanted text is missing",
+            "status 500",
+            "the wanted text is missing",
+            "timed out"
+        ],
+        "{heard:?}"
+    );
 }
 
 const WELL: Reply = Reply::Answers(200);

@@ -36,6 +36,15 @@ impl Trials {
         }
     }
 
+    /// The first trial comes at `due`.
+    pub(crate) fn at(due: Instant) -> Self {
+        Self {
+            pause: PAUSE_MIN,
+            due,
+            offered: false,
+        }
+    }
+
     /// May a request come, or is one running?
     pub(crate) fn is_offered(&self) -> bool {
         self.offered
@@ -53,6 +62,11 @@ impl Trials {
     /// The trial is offered now.
     pub(crate) fn offer(&mut self) {
         self.offered = true;
+    }
+
+    /// There is no need for it any more; it stays due.
+    pub(crate) fn withdraw(&mut self) {
+        self.offered = false;
     }
 
     /// The trial failed: the next pause is twice as long.

@@ -35,19 +35,20 @@ impl Algorithm for LeastRequests {
 
 impl Picker for Scan {
     fn pick(&self, query: &Query<'_>) -> Option<usize> {
-        // One reading of each: the loads move while we look.
-        let mut loads = [f64::INFINITY; SCAN_MAX];
+        // One reading of each: loads and shares move while we look.
+        let mut seen = [(f64::INFINITY, 0); SCAN_MAX];
         let (mut least, mut tied) = (f64::INFINITY, 0);
-        for (load, member) in loads.iter_mut().zip(&self.0) {
+        for ((load, pull), member) in seen.iter_mut().zip(&self.0) {
             if !query.allows(member) {
                 continue;
             }
             *load = InFlight::of(member, query.now);
+            *pull = member.pull(query.now);
             if *load < least {
                 (least, tied) = (*load, 0);
             }
             if *load == least {
-                tied += u64::from(member.weight());
+                tied += *pull;
             }
         }
         if least == f64::INFINITY {
@@ -55,10 +56,10 @@ impl Picker for Scan {
         }
         let mut lot = query.rng.below(tied);
         (0..self.0.len()).find(|&index| {
-            let weight = u64::from(self.0[index].weight());
-            let drawn = loads[index] == least && lot < weight;
-            if loads[index] == least && !drawn {
-                lot -= weight;
+            let (load, pull) = seen[index];
+            let drawn = load == least && lot < pull;
+            if load == least && !drawn {
+                lot -= pull;
             }
             drawn
         })
@@ -76,9 +77,15 @@ impl Picker for Scan {
 mod tests {
     use super::*;
     use crate::picker::testing::{
-        Lane, balls_in_bins, basics, counts, shares_follow_weights, slow_share,
+        Lane, balls_in_bins, basics, counts, shares_follow_slow_starts, shares_follow_weights,
+        slow_share,
     };
     use crate::pool::testing::{members, weighted};
+
+    #[test]
+    fn a_fresh_member_counts_for_a_part_of_its_weight() {
+        shares_follow_slow_starts(&LeastRequests, 0.02);
+    }
 
     #[test]
     fn it_keeps_what_every_algorithm_promises() {

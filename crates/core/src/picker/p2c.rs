@@ -36,9 +36,14 @@ pub struct InFlight;
 impl Load for InFlight {
     const REASON: &'static str = "two choices: the fewer requests in flight for its weight";
 
-    fn of(member: &Member, _: Instant) -> f64 {
-        f64::from(member.in_flight()) / f64::from(member.weight())
+    fn of(member: &Member, now: Instant) -> f64 {
+        f64::from(member.in_flight()) / weight(member, now)
     }
+}
+
+/// The weight that counts at `now`: less than the configured one while the member is fresh.
+pub(super) fn weight(member: &Member, now: Instant) -> f64 {
+    member.pull(now) as f64 / f64::from(Member::SHARE_FULL)
 }
 
 /// The algorithm, over a measure of load.
@@ -100,12 +105,18 @@ mod tests {
     use super::*;
     use crate::picker::Tried;
     use crate::picker::testing::{
-        Lane, balls_in_bins, basics, counts, shares_follow_weights, slow_share,
+        Lane, balls_in_bins, basics, counts, shares_follow_slow_starts, shares_follow_weights,
+        slow_share,
     };
     use crate::pool::testing::{members, weighted};
     use crate::rng::Rng;
 
     const P2C: P2c<InFlight> = P2c(PhantomData);
+
+    #[test]
+    fn a_fresh_member_counts_for_a_part_of_its_weight() {
+        shares_follow_slow_starts(&P2C, 0.02);
+    }
 
     #[test]
     fn it_keeps_what_every_algorithm_promises() {

@@ -15,7 +15,7 @@
 use crate::pool::Member;
 use crate::time::Instant;
 
-use super::p2c::Load;
+use super::p2c::{Load, weight};
 
 /// The measure: use it as [`P2c<PeakEwma>`](super::P2c).
 #[derive(Clone, Copy, Debug)]
@@ -34,7 +34,7 @@ impl Load for PeakEwma {
             None if in_flight > 0.0 => UNKNOWN + in_flight,
             None => 0.0,
         };
-        cost / f64::from(member.weight())
+        cost / weight(member, now)
     }
 }
 
@@ -43,7 +43,9 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::picker::testing::{Lane, basics, counts_at, shares_follow_weights, slow_share};
+    use crate::picker::testing::{
+        Lane, basics, counts_at, shares_follow_slow_starts, shares_follow_weights, slow_share,
+    };
     use crate::picker::{Algorithm, P2c};
     use crate::pool::testing::members;
 
@@ -53,6 +55,11 @@ mod tests {
 
     fn at(ms: u64) -> Instant {
         Instant::from_origin(Duration::from_millis(ms))
+    }
+
+    #[test]
+    fn a_fresh_member_counts_for_a_part_of_its_weight() {
+        shares_follow_slow_starts(&peak_ewma(), 0.02);
     }
 
     #[test]

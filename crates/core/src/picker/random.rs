@@ -38,8 +38,15 @@ impl Picker for Draw {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::picker::testing::{basics, counts, shares_follow_weights};
+    use crate::picker::testing::{
+        basics, counts, shares_follow_slow_starts, shares_follow_weights,
+    };
     use crate::pool::testing::members;
+
+    #[test]
+    fn a_fresh_member_counts_for_a_part_of_its_weight() {
+        shares_follow_slow_starts(&Random, 0.02);
+    }
 
     #[test]
     fn it_keeps_what_every_algorithm_promises() {

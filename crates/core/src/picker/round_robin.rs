@@ -4,7 +4,8 @@
 //! Do not use it when they are not: a slow server gets as many requests as a fast one. Members of unequal weights take
 //! turns by a smooth schedule (see `weighted`).
 //!
-//! A pick takes one addition, whatever the size of the pool.
+//! A pick takes one addition, whatever the size of the pool. While a member is fresh it lets turns pass, evenly
+//! spread and in proportion to what its [share](Member::share) lacks; the others stay in order.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::weighted::{self, Rounds};
 use super::{Algorithm, Picker, Query, Trace};
 use crate::pool::Member;
+use crate::pool::slow_start::TURNS_MAX;
 
 /// The algorithm; its picker holds the turn.
 #[derive(Clone, Copy, Debug, Default)]
@@ -74,14 +76,26 @@ impl Turn {
             .map(|(_, member)| member.index())
     }
 
-    /// Takes turns until one falls on a member that the query allows.
-    fn choose(&self, mut take: impl FnMut() -> u64, query: &Query<'_>) -> Option<usize> {
-        let mut last = 0;
-        for _ in 0..self.members.len() {
+    /// Takes turns until one falls on a member that the query allows and that does not let it pass.
+    fn choose(
+        &self,
+        mut take: impl FnMut() -> u64,
+        mut takes_turn: impl FnMut(usize, &Member) -> bool,
+        query: &Query<'_>,
+    ) -> Option<usize> {
+        let (mut last, mut fresh) = (0, false);
+        let round = self.members.len();
+        for turn in 0..round * TURNS_MAX {
+            if turn >= round && !fresh {
+                break;
+            }
             last = take();
             let (index, member) = self.at(last)?;
             if query.allows(member) {
-                return Some(index);
+                if takes_turn(index, member) {
+                    return Some(index);
+                }
+                fresh = true;
             }
         }
         // Others may have taken the turns between ours: look from here rather than take more.
@@ -99,11 +113,21 @@ impl Turn {
 
 impl Picker for Turn {
     fn pick(&self, query: &Query<'_>) -> Option<usize> {
-        self.choose(|| self.turn.fetch_add(1, Ordering::Relaxed), query)
+        self.choose(
+            || self.turn.fetch_add(1, Ordering::Relaxed),
+            |_, member| member.takes_turn(query.now),
+            query,
+        )
     }
 
     fn explain(&self, query: &Query<'_>) -> Trace {
-        let choice = self.ahead(self.turn.load(Ordering::Relaxed), query);
+        let mut turns = self.turn.load(Ordering::Relaxed)..;
+        let mut foreseen = vec![0; self.members.len()];
+        let choice = self.choose(
+            || turns.next().unwrap_or_default(),
+            |index, member| member.would_take_turn(query.now, &mut foreseen[index]),
+            query,
+        );
         Trace::of(
             &self.members,
             query,
@@ -115,6 +139,8 @@ impl Picker for Turn {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::picker::{Standing, Tried};
     use crate::pool::testing::members;
@@ -264,7 +290,73 @@ mod tests {
         let mut turns = [0, 3, 6].into_iter();
         let take = || turns.next().expect("one turn for each member");
         let query = Query::new(&tried, Instant::ORIGIN, &rng);
-        assert_eq!(picker.choose(take, &query), Some(1));
+        assert_eq!(picker.choose(take, |_, _| true, &query), Some(1));
+    }
+
+    /// Which members get the next picks at a time, each pick as it was foreseen.
+    fn order(picker: &dyn Picker, ms: u64, count: usize) -> String {
+        let (tried, rng) = (Tried::new(), Rng::new(1));
+        let now = Instant::ORIGIN + Duration::from_millis(ms);
+        let query = Query::new(&tried, now, &rng);
+        let mut order = String::new();
+        for _ in 0..count {
+            let foreseen = picker.explain(&query).choice;
+            let index = picker.pick(&query);
+            assert_eq!(index, foreseen);
+            order.push_str(&index.unwrap().to_string());
+        }
+        order
+    }
+
+    fn slow(count: u32) -> Vec<Arc<Member>> {
+        let backends = crate::pool::testing::backends(count as usize);
+        let member = |(index, backend)| Member::new(index, backend).slowly(Some(WINDOW));
+        let members = (0..count).zip(backends).map(member);
+        members.map(Arc::new).collect()
+    }
+
+    const WINDOW: Duration = Duration::from_secs(10);
+
+    #[test]
+    fn a_fresh_member_lets_turns_pass_in_proportion_and_the_others_stay_in_order() {
+        let all = slow(3);
+        let picker = build(&all, None);
+        assert_eq!(order(&*picker, 900, 4), "0120");
+        all[1].start_slowly(Instant::ORIGIN + Duration::from_secs(1));
+        // Its first turn at once, then one of ten, of four, of two, and all of them.
+        assert_eq!(order(&*picker, 1000, 17), format!("1{}", "20".repeat(8)));
+        let start = || all[1].start_slowly(Instant::ORIGIN + Duration::from_secs(1));
+        start();
+        assert_eq!(order(&*picker, 3500, 18), "120202020".repeat(2));
+        start();
+        assert_eq!(order(&*picker, 6000, 10), "12020".repeat(2));
+        assert_eq!(order(&*picker, 11_000, 6), "120120");
+    }
+
+    #[test]
+    fn where_all_are_fresh_they_take_exact_turns() {
+        let all = slow(3);
+        let picker = build(&all, None);
+        for member in &all {
+            member.start_slowly(Instant::ORIGIN + Duration::from_secs(1));
+        }
+        for ms in [1000, 2000, 3500, 9000, 11_000] {
+            let order = order(&*picker, ms, 12);
+            assert!("012".repeat(5).contains(&order), "at {ms}: {order}");
+        }
+    }
+
+    #[test]
+    fn a_retry_finds_a_fresh_member_too_when_it_is_the_only_one_left() {
+        let all = slow(3);
+        let picker = build(&all, None);
+        all[1].start_slowly(Instant::ORIGIN + Duration::from_secs(1));
+        let (mut tried, rng) = (Tried::new(), Rng::new(1));
+        tried.insert(&all[0]);
+        tried.insert(&all[2]);
+        let now = Instant::ORIGIN + Duration::from_secs(1);
+        let query = Query::new(&tried, now, &rng);
+        assert!((0..50).all(|_| picker.pick(&query) == Some(1)));
     }
 
     #[test]

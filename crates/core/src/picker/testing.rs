@@ -125,6 +125,40 @@ pub(super) fn shares_follow_weights(algorithm: &dyn Algorithm, off: f64) {
     }
 }
 
+/// With nothing in flight a member that came back halfway through its slow start counts for half of its weight, and for
+/// all of it afterwards.
+pub(super) fn shares_follow_slow_starts(algorithm: &dyn Algorithm, off: f64) {
+    let at = |secs| Instant::from_origin(Duration::from_secs(secs));
+    for (weights, expected) in [
+        ([1, 1, 1], [0.2, 0.4, 0.4]),
+        ([6, 1, 2], [0.5, 1.0 / 6.0, 1.0 / 3.0]),
+    ] {
+        let all: Vec<_> = weighted(&weights)
+            .into_iter()
+            .map(|member| Member::new(member.index(), member.backend().clone()))
+            .map(|member| Arc::new(member.slowly(Some(Duration::from_secs(10)))))
+            .collect();
+        let picker = algorithm.build(&all, None);
+        let sum = f64::from(weights.iter().sum::<u32>());
+        all[0].start_slowly(at(100));
+        let whole = weights.map(|weight| f64::from(weight) / sum);
+        for (now, expected) in [(105, expected), (110, whole)] {
+            let counts = counts_at(&*picker, 3, 20_000, at(now));
+            for (count, share) in counts.iter().zip(expected) {
+                let away = *count as f64 / 20_000.0 - share;
+                assert!(away.abs() < off, "{weights:?} at {now}: {counts:?}");
+            }
+        }
+        // Everybody fresh: nobody is ahead of anybody, and picks still come.
+        all.iter().for_each(|member| member.start_slowly(at(200)));
+        let counts = counts_at(&*picker, 3, 20_000, at(200));
+        for (count, share) in counts.iter().zip(whole) {
+            let away = *count as f64 / 20_000.0 - share;
+            assert!(away.abs() < off, "{weights:?} all fresh: {counts:?}");
+        }
+    }
+}
+
 /// `count` requests that do not end.
 pub(super) fn balls_in_bins(algorithm: &dyn Algorithm, all: &[Arc<Member>], count: usize) {
     let (rng, tried, picker) = (Rng::new(9), Tried::new(), algorithm.build(all, None));

@@ -2,7 +2,7 @@
 //!
 //! Unequal weights use an alias table (Walker 1977; built in linear time after Vose, *A linear algorithm for generating
 //! random numbers with a given distribution*, 1991), here in whole numbers. One draw of 64 bits gives both the
-//! place in the table and the choice there.
+//! place in the table and the choice there. A fresh member is put back as often as its [share](Member::share) lacks.
 
 use std::sync::Arc;
 
@@ -45,10 +45,15 @@ impl Urn {
         if self.members.is_empty() {
             return None;
         }
+        let mut put_back = None;
         let drawn = (0..DRAWS)
             .map(|_| self.any(query.rng))
-            .find(|&index| may(index));
-        drawn.or_else(|| {
+            .filter(|&index| may(index))
+            .find(|&index| {
+                put_back.get_or_insert(index);
+                stays(&self.members[index], query)
+            });
+        drawn.or(put_back).or_else(|| {
             let count = self.members.len();
             let start = query.rng.below(count as u64) as usize;
             (start..count).chain(0..start).find(|&index| may(index))
@@ -63,6 +68,12 @@ impl Urn {
             _ => place,
         }
     }
+}
+
+/// Does a member that was drawn count as drawn, or is it too fresh?
+fn stays(member: &Member, query: &Query<'_>) -> bool {
+    let share = member.share(query.now);
+    share == Member::SHARE_FULL || query.rng.below(Member::SHARE_FULL.into()) < u64::from(share)
 }
 
 /// Each place holds the same sum; what a light member leaves empty is filled by a heavy one.

@@ -13,6 +13,8 @@
 //! what they have in common, and at most a million: above that weights are rounded, and whoever would get less than
 //! a millionth gets a millionth.
 //!
+//! While a member is fresh it lets turns pass, evenly spread and in proportion to what its [share](Member::share) lacks.
+//!
 //! When the members or their weights change, the new round goes on at the same fraction at which the old one was.
 
 use std::any::Any;
@@ -24,6 +26,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::round_robin::{last_pick, next_in_file_order};
 use super::{Picker, Query, Trace};
 use crate::pool::Member;
+use crate::pool::slow_start;
 
 /// The most turns of a round, save one for each member.
 const TURNS_MAX: u64 = 1 << 20;
@@ -99,11 +102,31 @@ impl Rounds {
         Some(self.members[index].index())
     }
 
-    fn choose(&self, mut take: impl FnMut(u64) -> u64, query: &Query<'_>) -> Option<usize> {
-        let allowed = (0..TRIES.min(self.round.len() as u64))
-            .filter_map(|step| self.at(take(step)))
-            .find(|&index| query.allows(&self.members[index]));
-        allowed.or_else(|| {
+    /// Takes turns until one falls on a member that the query allows and that does not let it pass.
+    fn choose(
+        &self,
+        mut take: impl FnMut(u64) -> u64,
+        mut takes_turn: impl FnMut(usize, &Member) -> bool,
+        query: &Query<'_>,
+    ) -> Option<usize> {
+        let tries = TRIES.min(self.round.len() as u64);
+        let mut fresh = None;
+        for step in 0..tries * slow_start::TURNS_MAX as u64 {
+            if step >= tries && fresh.is_none() {
+                break;
+            }
+            let Some(index) = self.at(take(step)) else {
+                break;
+            };
+            let member = &self.members[index];
+            if query.allows(member) {
+                if takes_turn(index, member) {
+                    return Some(index);
+                }
+                fresh.get_or_insert(index);
+            }
+        }
+        fresh.or_else(|| {
             // Whoever has most of the turns is tried or on trial: the others share what is left by chance.
             let start = query.rng.below(self.members.len() as u64) as usize;
             query.first_allowed(&self.members, start)
@@ -113,12 +136,23 @@ impl Rounds {
 
 impl Picker for Rounds {
     fn pick(&self, query: &Query<'_>) -> Option<usize> {
-        self.choose(|_| self.turn.fetch_add(1, Ordering::Relaxed), query)
+        self.choose(
+            |_| self.turn.fetch_add(1, Ordering::Relaxed),
+            |_, member| member.takes_turn(query.now),
+            query,
+        )
     }
 
     fn explain(&self, query: &Query<'_>) -> Trace {
         let turn = self.turn.load(Ordering::Relaxed);
-        let choice = query.foretelling(|query| self.choose(|step| turn.wrapping_add(step), query));
+        let mut foreseen = vec![0; self.members.len()];
+        let choice = query.foretelling(|query| {
+            self.choose(
+                |step| turn.wrapping_add(step),
+                |index, member| member.would_take_turn(query.now, &mut foreseen[index]),
+                query,
+            )
+        });
         Trace::of(
             &self.members,
             query,
@@ -193,6 +227,7 @@ pub(super) fn gcd(a: u64, b: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::picker::testing::shares_follow_slow_starts;
     use crate::picker::{Algorithm, RoundRobin, Tried};
     use crate::pool::testing::{members, weighted};
     use crate::rng::Rng;
@@ -211,6 +246,11 @@ mod tests {
 
     fn gcd_of(weights: &[u64]) -> u64 {
         weights.iter().copied().fold(0, gcd)
+    }
+
+    #[test]
+    fn a_fresh_member_counts_for_a_part_of_its_weight() {
+        shares_follow_slow_starts(&RoundRobin, 0.001);
     }
 
     #[test]

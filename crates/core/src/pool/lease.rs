@@ -11,6 +11,7 @@ use super::{Member, SharedPool};
 use crate::backend::Backend;
 use crate::error::Cause;
 use crate::health::normal::Class;
+use crate::health::outlier::{Evidence, TRIAL_PATIENCE, evidence};
 use crate::health::stall::LATE;
 use crate::health::trial::TrialEnd;
 use crate::time::Instant;
@@ -154,11 +155,11 @@ impl Lease {
             self.member.classify(time, counted);
             self.member.note_latency(time, now);
         }
-        if self.trial {
+        if self.trial && (!self.member.is_ejected() || now >= self.picked + TRIAL_PATIENCE) {
             self.trial = false;
             self.pool.trial_ended(&self.member, TrialEnd::Answered(now));
         }
-        if self.member.is_stalled() {
+        if self.member.is_byte_news() {
             self.pool.heard_from(&self.member, now);
         }
     }
@@ -177,13 +178,16 @@ impl Lease {
             self.pool
                 .connect_failed(&self.member, cause, self.picked, now);
         }
+        let evidence = evidence(outcome);
         if self.trial {
-            let end = match outcome {
-                Outcome::Abandoned => TrialEnd::Abandoned,
+            let end = match (evidence, outcome) {
+                (_, Outcome::Abandoned) => TrialEnd::Abandoned,
+                (Evidence::Good, _) => TrialEnd::Answered(now),
                 _ => TrialEnd::Failed(now),
             };
             self.pool.trial_ended(&self.member, end);
         }
+        self.weigh(evidence, now);
     }
 
     fn end(&mut self, outcome: Outcome) {
@@ -191,6 +195,21 @@ impl Lease {
         self.stop_waiting();
         self.member.end(outcome);
         self.pool.queue().call();
+    }
+
+    /// What the outcome does to the member's streak of failures.
+    fn weigh(&self, evidence: Evidence, now: Instant) {
+        if evidence == Evidence::None || self.picked < self.member.readmitted() {
+            return;
+        }
+        match evidence {
+            Evidence::Bad(failure) => {
+                let streak = self.member.did_badly();
+                self.pool
+                    .request_failed(&self.member, streak, failure, self.picked, now);
+            }
+            _ => self.member.did_well(),
+        }
     }
 
     /// Returns as what the attempt was counted among the answers already.

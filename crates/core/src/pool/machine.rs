@@ -7,12 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::slot::Slot;
-use super::view::MemberView;
-use super::{Member, Snapshot};
-use crate::config::settings::{Health, PoolSettings, ProbeSettings};
+use super::view::{MemberView, Passage, Timeline};
+use super::{Member, Snapshot, eligible};
+use crate::config::settings::{Health, Passive, PoolSettings, ProbeSettings, WhenAllDown};
 use crate::error::Cause;
-use crate::event::{State, Trigger};
+use crate::event::{Command, RequestFailure, State, Trigger};
 use crate::health::normal::Counts;
+use crate::health::outlier::{self, Seen};
 use crate::health::probe::{Finding, Probe};
 use crate::health::schedule::{Schedule, jittered};
 use crate::health::stall::{self, LastBytes};
@@ -32,6 +33,11 @@ pub(super) struct Pool {
     /// `None` when nobody probes.
     probes: Option<Arc<ProbeSettings>>,
     schedule: Schedule,
+    /// `None` when failing requests eject nobody.
+    passive: Option<Passive>,
+    when_all_down: WhenAllDown,
+    /// When the window began over which shares are taken.
+    window: Instant,
     rng: Rng,
     last_look: Instant,
     next_look: Instant,
@@ -68,7 +74,8 @@ impl Pool {
             let index = u32::try_from(index).unwrap_or(u32::MAX);
             let member = Member::new(index, backend.clone())
                 .in_crowd(crowd.as_ref())
-                .limited(settings.limits.in_flight_per_server);
+                .limited(settings.limits.in_flight_per_server)
+                .slowly(settings.slow_start);
             let member = Arc::new(member);
             Slot::new(member, Tracker::new(verdict, limits), now)
         };
@@ -83,6 +90,9 @@ impl Pool {
             published: Vec::new(),
             changed: false,
             probes,
+            passive: settings.passive.clone(),
+            when_all_down: settings.when_all_down,
+            window: now,
             rng,
             last_look: now,
             next_look: now + stall::LOOK_EVERY,
@@ -92,23 +102,14 @@ impl Pool {
             stuck: Vec::new(),
             urgent: false,
         };
-        pool.published = pool.eligible();
+        pool.published = eligible::eligible(&pool.slots, pool.when_all_down);
         let first = pool.snapshot(None);
         (pool, first)
     }
 
-    /// Who may be picked: those that are up, or while there are none those of whom nothing is known; and whoever is
-    /// on trial. This is the only place that says so.
-    fn eligible(&self) -> Vec<usize> {
-        let wanted = if self.anybody_up() {
-            State::Up
-        } else {
-            State::Unknown
-        };
-        let eligible = |slot: &Slot| slot.state == wanted || slot.is_on_trial();
-        (0..self.slots.len())
-            .filter(|&index| eligible(&self.slots[index]))
-            .collect()
+    /// Nobody is eligible by right, and requests are sent anyway.
+    fn is_desperate(&self) -> bool {
+        self.when_all_down == WhenAllDown::TryAnyway && self.slots.iter().all(Slot::is_out)
     }
 
     fn anybody_up(&self) -> bool {
@@ -120,7 +121,11 @@ impl Pool {
         if !std::mem::take(&mut self.changed) {
             return None;
         }
-        let eligible = self.eligible();
+        if self.is_desperate() {
+            let wanted = self.slots.iter_mut().filter(|slot| slot.is_wanted());
+            wanted.for_each(Slot::try_anyway);
+        }
+        let eligible = eligible::eligible(&self.slots, self.when_all_down);
         if eligible == self.published {
             return None;
         }
@@ -177,6 +182,11 @@ impl Pool {
         let index = probe.member.index() as usize;
         let slot = &mut self.slots[index];
         let outdated = slot.outdates(probe);
+        let finding = if slot.state == State::Maintenance {
+            Finding::Nothing
+        } else {
+            finding
+        };
         let trigger = match finding {
             Finding::Passed => slot.passed(probe, alone, now),
             Finding::Failed(failure) => slot.failed(failure, now),
@@ -187,8 +197,11 @@ impl Pool {
         }
         self.settle(index, trigger, now);
         let next = match self.slots[index].state {
+            State::Maintenance => Instant::NEVER,
             _ if outdated => now,
-            State::Up => now.max(probe.started + jittered(probe.settings.interval, &self.rng)),
+            State::Up | State::Draining => {
+                now.max(probe.started + jittered(probe.settings.interval, &self.rng))
+            }
             _ => now.max(probe.started + jittered(probe.settings.interval_down, &self.rng)),
         };
         self.schedule.set(index, next);
@@ -198,9 +211,9 @@ impl Pool {
     /// A probe is over, its answer drained; or it was given up, and one without a verdict is due again.
     pub(super) fn probe_over(&mut self, probe: &Probe, judged: bool) {
         self.schedule.over();
-        if !judged {
-            self.schedule
-                .set(probe.member.index() as usize, probe.started);
+        let index = probe.member.index() as usize;
+        if !judged && self.slots[index].state != State::Maintenance {
+            self.schedule.set(index, probe.started);
         }
     }
 
@@ -218,24 +231,40 @@ impl Pool {
 
     /// A stalled member sent a byte.
     pub(super) fn heard_from(&mut self, index: usize, now: Instant) {
-        let trigger = self.slots[index].answered();
+        let desperate = self.is_desperate();
+        let trigger = self.slots[index].answered(desperate);
         self.settle(index, Some(trigger), now);
+    }
+
+    /// Somebody asks something of the member with this name. `None`: there is none.
+    pub(super) fn command(&mut self, name: &str, command: Command, now: Instant) -> Option<()> {
+        let named = |slot: &Slot| **slot.member.name() == *name;
+        let index = self.slots.iter().position(named)?;
+        let trigger = self.slots[index].ask(command, now);
+        self.settle(index, Some(trigger), now);
+        if self.probes.is_some() {
+            match self.slots[index].state {
+                State::Maintenance => self.schedule.set(index, Instant::NEVER),
+                _ => self.schedule.hurry(index, now),
+            }
+        }
+        Some(())
     }
 
     /// The one request that tests a member has ended, or shown that the member answers.
     pub(super) fn trial_ended(&mut self, index: usize, end: TrialEnd) {
         let slot = &mut self.slots[index];
-        let Some(trials) = slot.trials.as_mut().filter(|trials| trials.is_offered()) else {
+        if !slot.is_on_trial() {
             return; // Something else has decided meanwhile.
-        };
+        }
         match end {
             TrialEnd::Answered(now) => {
-                let trigger = slot.trial_answered();
+                let trigger = slot.trial_answered(now);
                 self.settle(index, Some(trigger), now);
             }
             TrialEnd::Failed(now) => {
-                trials.failed(now);
-                let due = trials.due();
+                slot.trial_failed(self.passive.as_ref(), &self.rng, now);
+                let due = slot.trials.map_or(Instant::NEVER, |trials| trials.due());
                 self.look_by(due);
                 self.changed = true;
                 self.urgent = true;
@@ -252,6 +281,7 @@ impl Pool {
         if !looked_away {
             self.watch(now);
         }
+        self.compare(now);
         self.offer_trials(now);
     }
 
@@ -265,6 +295,57 @@ impl Pool {
         for slot in &mut self.slots {
             slot.learned = slot.member.learned();
             self.learned.add(&slot.learned);
+        }
+    }
+
+    /// Requests at a member failed, so many in a row.
+    pub(super) fn request_failed(
+        &mut self,
+        index: usize,
+        streak: u32,
+        failure: RequestFailure,
+        picked: Instant,
+        now: Instant,
+    ) {
+        if picked >= self.slots[index].member.readmitted() {
+            self.eject(index, Trigger::RequestsFailed(streak, failure), now);
+        }
+    }
+
+    /// Takes a member out whose answers fail, if the pool can spare it.
+    fn eject(&mut self, index: usize, trigger: Trigger, now: Instant) {
+        let Some(rules) = &self.passive else { return };
+        if self.slots[index].is_out() {
+            return;
+        }
+        let count = |state| self.slots.iter().filter(|slot| slot.state == state).count();
+        let others_up = count(State::Up) - usize::from(self.slots[index].state == State::Up);
+        if outlier::may_eject(rules, count(State::Ejected), self.slots.len(), others_up) {
+            self.slots[index].eject(rules, &self.rng, now);
+            self.settle(index, Some(trigger), now);
+        }
+    }
+
+    /// Looks for members of whose answers too large a share fails.
+    fn compare(&mut self, now: Instant) {
+        let Some(share) = self.passive.as_ref().and_then(|rules| rules.share_percent) else {
+            return;
+        };
+        let seen: Vec<_> = self.slots.iter().map(Slot::in_window).collect();
+        let all = seen
+            .iter()
+            .fold(Seen::default(), |sum, seen| sum.plus(*seen));
+        for (index, seen) in seen.into_iter().enumerate() {
+            if seen.too_much(share, all.since(seen)) {
+                let (failed, of) = (seen.failed, seen.all);
+                self.eject(index, Trigger::FailureShare { failed, of }, now);
+            }
+        }
+        if now >= self.window + outlier::WINDOW {
+            self.window = now;
+            for slot in &mut self.slots {
+                slot.before_window = slot.member.seen();
+            }
         }
     }
 
@@ -305,6 +386,9 @@ impl Pool {
     }
 
     fn offer_trials(&mut self, now: Instant) {
+        if self.is_desperate() {
+            return; // Every request is one.
+        }
         for slot in &mut self.slots {
             let stalled = slot.state == State::Stalled;
             let Some(trials) = &mut slot.trials else {
@@ -328,10 +412,33 @@ impl Pool {
     /// Makes a change of a slot's facts visible, and notes what follows from it.
     fn settle(&mut self, index: usize, trigger: Option<Trigger>, now: Instant) {
         let Some(trigger) = trigger else { return };
+        self.change(index, trigger, now);
+        if self.slots.iter().all(Slot::is_out) {
+            self.recall(now);
+        }
+    }
+
+    /// Nobody is left but those that were ejected: their answers may fail, and yet they are the best there is.
+    fn recall(&mut self, now: Instant) {
+        for index in 0..self.slots.len() {
+            if self.slots[index].state == State::Ejected {
+                let trigger = self.slots[index].recall(now);
+                self.change(index, trigger, now);
+            }
+        }
+    }
+
+    fn change(&mut self, index: usize, trigger: Trigger, now: Instant) {
         let slot = &mut self.slots[index];
         let Some(from) = slot.settle(self.probes.is_some(), now) else {
             return;
         };
+        slot.remember(Passage {
+            from,
+            to: slot.state,
+            trigger,
+            at: now,
+        });
         self.reports.push(Report {
             member: Arc::clone(&slot.member),
             from,
@@ -347,6 +454,15 @@ impl Pool {
         }
         self.changed = true;
         self.urgent = true;
+    }
+
+    /// What each member has been through lately, in file order.
+    pub(super) fn timeline(&self) -> Vec<Timeline> {
+        let timeline = |slot: &Slot| Timeline {
+            name: Arc::clone(slot.member.name()),
+            passages: slot.passages.iter().copied().collect(),
+        };
+        self.slots.iter().map(timeline).collect()
     }
 
     /// Every member, in file order.

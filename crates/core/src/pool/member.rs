@@ -10,9 +10,11 @@ use std::time::Duration;
 use super::Outcome;
 use super::late::Late;
 use super::latency::Latency;
+use super::slow_start::{self, SlowStart};
 use super::view::Counters;
 use crate::backend::Backend;
 use crate::health::normal::{Class, Counts, Times};
+use crate::health::outlier::{self, Seen};
 use crate::health::stall::Signs;
 use crate::time::Instant;
 
@@ -23,6 +25,13 @@ const TRIAL: u8 = 1;
 /// The trial is taken.
 const CLOSED: u8 = 2;
 
+/// A byte is no news.
+const NO_NEWS: u8 = 0;
+/// A byte is news.
+const NEWS: u8 = 1;
+/// The member has stalled, and a byte is news.
+const STALLED: u8 = 2;
+
 /// A backend inside a pool. It outlives snapshots, so its counters survive them.
 #[derive(Debug)]
 pub struct Member {
@@ -30,7 +39,14 @@ pub struct Member {
     backend: Backend,
     name: Arc<str>,
     gate: AtomicU8,
-    stalled: AtomicBool,
+    /// What a byte from it would mean.
+    news: AtomicU8,
+    ejected: AtomicBool,
+    /// Failures since the last answer, and since it came back.
+    streak: AtomicU32,
+    /// When it last came back, in nanoseconds; zero if it never was away.
+    readmitted: AtomicU64,
+    slow_start: SlowStart,
     in_flight: AtomicU32,
     /// Attempts in flight, at most.
     limit: u32,
@@ -56,6 +72,7 @@ pub struct Member {
 struct Tally {
     picks: AtomicU64,
     answered: AtomicU64,
+    gateway_errors: AtomicU64,
     connect_failed: AtomicU64,
     failed: AtomicU64,
     abandoned: AtomicU64,
@@ -64,13 +81,20 @@ struct Tally {
 }
 
 impl Member {
+    /// The [`share`](Self::share) of a member that is not fresh.
+    pub const SHARE_FULL: u32 = slow_start::FULL;
+
     pub(crate) fn new(index: u32, backend: Backend) -> Self {
         Self {
             index,
             name: (&*backend.name).into(),
             backend,
             gate: AtomicU8::new(OPEN),
-            stalled: AtomicBool::new(false),
+            news: AtomicU8::new(NO_NEWS),
+            ejected: AtomicBool::new(false),
+            streak: AtomicU32::new(0),
+            readmitted: AtomicU64::new(0),
+            slow_start: SlowStart::new(None),
             in_flight: AtomicU32::new(0),
             limit: u32::MAX,
             waiting: AtomicU32::new(0),
@@ -102,6 +126,12 @@ impl Member {
         Self { limit, ..self }
     }
 
+    /// The same member, that takes so long to get its whole share when it was away.
+    pub(crate) fn slowly(mut self, window: Option<Duration>) -> Self {
+        self.slow_start = SlowStart::new(window);
+        self
+    }
+
     /// The facts about the server.
     pub fn backend(&self) -> &Backend {
         &self.backend
@@ -120,6 +150,12 @@ impl Member {
     /// Its share relative to the other members; at least one.
     pub fn weight(&self) -> u32 {
         self.backend.weight.get()
+    }
+
+    /// Its weight times its [`share`](Self::share): what counts of it at `now`, in parts of
+    /// [`SHARE_FULL`](Self::SHARE_FULL).
+    pub fn pull(&self, now: Instant) -> u64 {
+        u64::from(self.weight()) * u64::from(self.share(now))
     }
 
     /// Attempts in flight.
@@ -189,13 +225,79 @@ impl Member {
         self.gate.store(OPEN, Ordering::Release);
     }
 
-    /// Leases tell the pool about bytes only while this is set.
+    /// Leases tell the pool about bytes only while this is so.
+    pub(crate) fn is_byte_news(&self) -> bool {
+        self.news.load(Ordering::Relaxed) != NO_NEWS
+    }
+
+    /// Do requests wait there in vain, so that they had better go elsewhere?
     pub(crate) fn is_stalled(&self) -> bool {
-        self.stalled.load(Ordering::Relaxed)
+        self.news.load(Ordering::Relaxed) == STALLED
     }
 
     pub(crate) fn set_stalled(&self, stalled: bool) {
-        self.stalled.store(stalled, Ordering::Relaxed);
+        let news = if stalled { STALLED } else { NO_NEWS };
+        self.news.store(news, Ordering::Relaxed);
+    }
+
+    /// It is out for another reason than silence, and a byte would bring it back: whoever waits there waits on.
+    pub(crate) fn await_byte(&self) {
+        self.news.fetch_max(NEWS, Ordering::Relaxed);
+    }
+
+    /// Is it out because its answers failed? Then its trial is judged by a whole answer.
+    pub(crate) fn is_ejected(&self) -> bool {
+        self.ejected.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_ejected(&self, ejected: bool) {
+        self.ejected.store(ejected, Ordering::Relaxed);
+    }
+
+    /// It is back: what was picked before says nothing about it any more.
+    pub(crate) fn readmit(&self, now: Instant) {
+        self.streak.store(0, Ordering::Relaxed);
+        self.readmitted.store(now.as_nanos(), Ordering::Relaxed);
+    }
+
+    /// It begins with a part of its share.
+    pub(crate) fn start_slowly(&self, now: Instant) {
+        self.slow_start.begin(now);
+    }
+
+    /// How much of its weight counts at `now`, up to [`SHARE_FULL`](Self::SHARE_FULL): less for a while after it came
+    /// back, and never zero. An algorithm that weighs multiplies with it.
+    pub fn share(&self, now: Instant) -> u32 {
+        self.slow_start.share(now)
+    }
+
+    /// A turn falls on it: does it take it, or is it too fresh? For algorithms that do not weigh.
+    pub(crate) fn takes_turn(&self, now: Instant) -> bool {
+        self.slow_start.takes_turn(now)
+    }
+
+    /// The same without taking it; `ahead` begins at zero and counts the turns foreseen.
+    pub(crate) fn would_take_turn(&self, now: Instant, ahead: &mut u32) -> bool {
+        self.slow_start.would_take_turn(now, ahead)
+    }
+
+    /// When it last came back; the origin if it never was away.
+    pub(crate) fn readmitted(&self) -> Instant {
+        Instant::from_nanos(self.readmitted.load(Ordering::Relaxed))
+    }
+
+    /// An answer that was no failure ends the streak of failures.
+    pub(crate) fn did_well(&self) {
+        // Almost always it is zero, and then nobody's cache is disturbed.
+        if self.streak.load(Ordering::Relaxed) != 0 {
+            self.streak.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// Counts a failure, and returns how many that makes in a row.
+    pub(crate) fn did_badly(&self) -> u32 {
+        let before = self.streak.fetch_add(1, Ordering::Relaxed);
+        before.wrapping_add(1)
     }
 
     /// One more waits for its first byte.
@@ -241,6 +343,9 @@ impl Member {
         self.in_flight.fetch_sub(1, Ordering::SeqCst);
         if let Some(crowd) = &self.crowd {
             crowd.fetch_sub(1, Ordering::Relaxed);
+        }
+        if matches!(outcome, Outcome::Answered(status) if outlier::is_gateway_error(status)) {
+            self.tally.gateway_errors.fetch_add(1, Ordering::Relaxed);
         }
         let counter = match outcome {
             Outcome::Answered(_) => &self.tally.answered,
@@ -305,12 +410,22 @@ impl Member {
         self.trial_wait.store(nanos, Ordering::Relaxed);
     }
 
+    /// What the share of failures is taken from.
+    pub(crate) fn seen(&self) -> Seen {
+        let counters = self.counters();
+        Seen {
+            all: counters.answered.saturating_add(counters.failed),
+            failed: counters.gateway_errors.saturating_add(counters.failed),
+        }
+    }
+
     /// The counts so far.
     pub fn counters(&self) -> Counters {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Counters {
             picks: read(&self.tally.picks),
             answered: read(&self.tally.answered),
+            gateway_errors: read(&self.tally.gateway_errors),
             connect_failed: read(&self.tally.connect_failed),
             failed: read(&self.tally.failed),
             abandoned: read(&self.tally.abandoned),

@@ -21,6 +21,7 @@
 //! assert_eq!(pool.view()[0].in_flight, 0);
 //! ```
 
+mod eligible;
 mod late;
 mod latency;
 mod lease;
@@ -29,7 +30,9 @@ mod member;
 mod queue;
 mod shared;
 mod slot;
+pub(crate) mod slow_start;
 mod snapshot;
+mod sticky;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
@@ -40,6 +43,7 @@ pub use lease::{Lease, Outcome};
 pub use member::Member;
 pub(crate) use queue::Waiting;
 pub(crate) use shared::Room;
-pub use shared::SharedPool;
+pub use shared::{SharedPool, UnknownMember};
 pub use snapshot::Snapshot;
-pub use view::{Counters, MemberView};
+pub use sticky::Token;
+pub use view::{Counters, MemberView, Passage, Timeline};

@@ -10,10 +10,11 @@ use futures::task::AtomicWaker;
 
 use super::machine::{Pool, Report};
 use super::queue::Queue;
-use super::{Lease, Member, MemberView, Snapshot};
+use super::sticky::{Token, Tokens};
+use super::{Lease, Member, MemberView, Snapshot, Timeline};
 use crate::config::settings::PoolSettings;
 use crate::error::Cause;
-use crate::event::{Observer, Transition};
+use crate::event::{Command, Observer, RequestFailure, Transition};
 use crate::health::probe::{Finding, Probe};
 use crate::health::trial::TrialEnd;
 use crate::picker::{Query, Tried};
@@ -45,6 +46,10 @@ pub struct SharedPool {
     observer: Arc<dyn Observer>,
     /// How many members there are.
     members: usize,
+    /// So many failures in a row are reported to the pool; zero is never.
+    failures: u32,
+    /// How clients name members, where they are kept at theirs.
+    tokens: Option<Tokens>,
     /// A lease saw a member that may have stalled.
     look: AtomicBool,
     /// Something is due before the monitor's time.
@@ -68,6 +73,14 @@ impl SharedPool {
             snapshot: ArcSwap::from_pointee(snapshot),
             observer,
             members: settings.servers.len(),
+            failures: settings
+                .passive
+                .as_ref()
+                .map_or(0, |passive| passive.failures.get()),
+            tokens: settings
+                .sticky
+                .as_ref()
+                .map(|sticky| Tokens::new(sticky, &settings.servers)),
             look: AtomicBool::new(false),
             rung: AtomicBool::new(false),
             monitor: AtomicWaker::new(),
@@ -131,6 +144,38 @@ impl SharedPool {
         self.queue.length()
     }
 
+    /// The member that `token` names, if it may be picked; nobody else. It is counted and added to `tried` as by
+    /// [`pick`](Self::pick), and takes no turn.
+    pub fn pick_named(
+        self: &Arc<Self>,
+        token: Token,
+        tried: &mut Tried,
+        rng: &Rng,
+        now: Instant,
+    ) -> Option<Lease> {
+        let index = self.tokens.as_ref()?.find(token)?;
+        let snapshot = self.snapshot.load();
+        let members = snapshot.members();
+        let at = members.binary_search_by_key(&index, |member| member.index());
+        let member = &members[at.ok()?];
+        if !Query::new(tried, now, rng).allows(member) {
+            return None;
+        }
+        let trial = member.admit()?;
+        tried.insert(member);
+        Some(Lease::begin(
+            Arc::clone(self),
+            Arc::clone(member),
+            trial,
+            now,
+        ))
+    }
+
+    /// What a client shows to get to `member` again, where clients are kept at theirs.
+    pub fn token(&self, member: &Member) -> Option<Token> {
+        self.tokens.as_ref()?.of(member.index())
+    }
+
     /// The eligible members as of now; [`Snapshot::explain`] tells whom the next pick would choose.
     pub fn snapshot(&self) -> Arc<Snapshot> {
         self.snapshot.load_full()
@@ -139,6 +184,52 @@ impl SharedPool {
     /// Every member with its state and counts, in file order.
     pub fn view(&self) -> Vec<MemberView> {
         self.lock().view()
+    }
+
+    /// The last transitions of every member, each with its cause, in file order.
+    pub fn timeline(&self) -> Vec<Timeline> {
+        self.lock().timeline()
+    }
+
+    /// From now on the member gets no new attempt; those that run there end in their own time, tunnels too. Its
+    /// [`view`](Self::view) tells how many are left. It goes on being probed.
+    ///
+    /// # Errors
+    /// When no member has this name.
+    pub fn drain(&self, member: &str, now: Instant) -> Result<(), UnknownMember> {
+        self.command(member, Command::Drain, now)
+    }
+
+    /// From now on the member gets no new attempt and no probe.
+    ///
+    /// # Errors
+    /// When no member has this name.
+    pub fn maintain(&self, member: &str, now: Instant) -> Result<(), UnknownMember> {
+        self.command(member, Command::Maintain, now)
+    }
+
+    /// The member is wanted again. After maintenance nothing is known about it until its first probe; where there are
+    /// none it is up at once.
+    ///
+    /// # Errors
+    /// When no member has this name.
+    pub fn ready(&self, member: &str, now: Instant) -> Result<(), UnknownMember> {
+        self.command(member, Command::Ready, now)
+    }
+
+    /// [`drain`](Self::drain), [`maintain`](Self::maintain) or [`ready`](Self::ready). What a member does already
+    /// changes nothing.
+    ///
+    /// # Errors
+    /// When no member has this name.
+    pub fn command(
+        &self,
+        member: &str,
+        command: Command,
+        now: Instant,
+    ) -> Result<(), UnknownMember> {
+        self.apply(|pool| pool.command(member, command, now))
+            .ok_or(UnknownMember)
     }
 
     /// What the monitor has to start now, and when it must ask again at the latest.
@@ -166,6 +257,22 @@ impl SharedPool {
     ) {
         let index = member.index() as usize;
         self.apply(|pool| pool.connect_failed(index, cause, picked, now));
+    }
+
+    /// The attempt that was picked at `picked` failed, the `streak`-th in a row. A streak that changed nothing, because
+    /// nobody else may go, is worth another look when it has grown by as much again.
+    pub(super) fn request_failed(
+        &self,
+        member: &Member,
+        streak: u32,
+        failure: RequestFailure,
+        picked: Instant,
+        now: Instant,
+    ) {
+        if streak.checked_rem(self.failures) == Some(0) {
+            let index = member.index() as usize;
+            self.apply(|pool| pool.request_failed(index, streak, failure, picked, now));
+        }
     }
 
     pub(super) fn heard_from(&self, member: &Member, now: Instant) {
@@ -235,6 +342,18 @@ impl SharedPool {
         self.pool.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// The pool has no member with this name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnknownMember;
+
+impl fmt::Display for UnknownMember {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("no member has this name")
+    }
+}
+
+impl std::error::Error for UnknownMember {}
 
 impl fmt::Debug for SharedPool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,17 +1,25 @@
 //! What the pool knows about one member: the facts from which its one visible state follows.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::Member;
+use super::view::Passage;
+use crate::config::settings::Passive;
 use crate::error::Cause;
-use crate::event::{ProbeFailure, State, Trigger};
+use crate::event::{Command, ProbeFailure, State, Trigger};
 use crate::health::normal::{self, Counts};
+use crate::health::outlier::{Ejections, Seen};
 use crate::health::probe::Probe;
 use crate::health::stall::Finding;
 use crate::health::tracker::{Tracker, Verdict};
 use crate::health::trial::Trials;
+use crate::rng::Rng;
 use crate::time::Instant;
+
+/// Transitions that are remembered.
+const PASSAGES_MAX: usize = 32;
 
 #[derive(Debug)]
 pub(super) struct Slot {
@@ -20,7 +28,17 @@ pub(super) struct Slot {
     pub(super) state: State,
     pub(super) since: Instant,
     pub(super) trials: Option<Trials>,
+    /// The last transitions, the oldest first.
+    pub(super) passages: VecDeque<Passage>,
     tracker: Tracker,
+    /// As it was before the first probe.
+    untold: Tracker,
+    /// What it was last asked, if that was not to come back.
+    asked: Option<Command>,
+    /// What was probed before it was asked back says nothing.
+    asked_back: Instant,
+    /// Something happened to it from which a process comes back cold.
+    cold: bool,
     /// Since when a connect failure stands against it.
     suspect: Option<Instant>,
     /// Since when requests wait there in vain.
@@ -29,10 +47,11 @@ pub(super) struct Slot {
     doubt: Option<Instant>,
     /// How long its answers took, as of the last regular look.
     pub(super) learned: Counts,
+    ejections: Ejections,
+    /// What had been counted when the window began.
+    pub(super) before_window: Seen,
     /// When the process itself last answered a probe.
     answered_probe: Instant,
-    /// When it last came back. What began before then says nothing about now.
-    readmitted: Instant,
 }
 
 impl Slot {
@@ -42,13 +61,19 @@ impl Slot {
             state: State::Unknown,
             since: now,
             trials: None,
+            passages: VecDeque::new(),
             tracker,
+            untold: tracker,
+            asked: None,
+            asked_back: Instant::ORIGIN,
+            cold: false,
             suspect: None,
             stalled: None,
             doubt: None,
             learned: Counts::default(),
+            ejections: Ejections::default(),
+            before_window: Seen::default(),
             answered_probe: Instant::ORIGIN,
-            readmitted: Instant::ORIGIN,
         };
         slot.state = slot.follows();
         slot
@@ -57,7 +82,10 @@ impl Slot {
     /// The state that follows from the facts.
     fn follows(&self) -> State {
         match self.tracker.verdict() {
+            _ if self.asked == Some(Command::Maintain) => State::Maintenance,
+            _ if self.asked.is_some() => State::Draining,
             Verdict::Down => State::Down,
+            _ if self.ejections.until().is_some() => State::Ejected,
             _ if self.suspect.is_some() => State::Suspect,
             _ if self.stalled.is_some() => State::Stalled,
             Verdict::Unknown => State::Unknown,
@@ -67,7 +95,7 @@ impl Slot {
 
     /// Brings the visible state in line with the facts. Returns the state before if that changed it.
     ///
-    /// A stalled member gets trials, and so does a suspect one that nobody probes.
+    /// A stalled member gets trials, and so does a suspect one that nobody probes, and an ejected one after its time.
     pub(super) fn settle(&mut self, probed: bool, now: Instant) -> Option<State> {
         let to = self.follows();
         let from = std::mem::replace(&mut self.state, to);
@@ -75,21 +103,74 @@ impl Slot {
             return None;
         }
         self.since = now;
+        self.member.set_ejected(to == State::Ejected);
         self.trials = match self.state {
+            State::Ejected => self.ejections.until().map(Trials::at),
             State::Stalled => Some(Trials::after(now)),
             State::Suspect if !probed => Some(Trials::after(now)),
             _ => None,
         };
         if !self.is_out() {
             self.member.open();
+            self.member.set_stalled(self.stalled.is_some());
             if from != State::Unknown {
-                self.readmitted = now;
+                self.member.readmit(now);
+                self.before_window = self.member.seen();
             }
+        }
+        match to {
+            State::Up if std::mem::take(&mut self.cold) => self.member.start_slowly(now),
+            // A process that was merely silent for a while is as warm as it was.
+            State::Up | State::Unknown | State::Stalled | State::Draining => {}
+            State::Down | State::Suspect | State::Ejected | State::Maintenance => self.cold = true,
         }
         Some(from)
     }
 
-    /// Is it suspect, down or stalled?
+    /// Remembers a transition that happened just now.
+    pub(super) fn remember(&mut self, passage: Passage) {
+        if self.passages.len() == PASSAGES_MAX {
+            self.passages.pop_front();
+        }
+        self.passages.push_back(passage);
+    }
+
+    /// Does somebody want it to be in?
+    pub(super) fn is_wanted(&self) -> bool {
+        self.asked.is_none()
+    }
+
+    pub(super) fn is_backup(&self) -> bool {
+        self.member.backend().backup
+    }
+
+    /// Somebody asks something of it.
+    pub(super) fn ask(&mut self, command: Command, now: Instant) -> Trigger {
+        let before = self.asked;
+        self.asked = Some(command).filter(|command| *command != Command::Ready);
+        if before == Some(Command::Maintain) && self.asked != before {
+            // Whatever was known is out of date.
+            self.tracker = self.untold;
+            self.suspect = None;
+            self.ejections = Ejections::default();
+            self.recover();
+            self.asked_back = now;
+        }
+        Trigger::Asked(command)
+    }
+
+    /// Nobody is eligible, and requests come anyway: a byte brings back whom only a connect failure keeps out.
+    pub(super) fn try_anyway(&mut self) {
+        self.member.open();
+        if let Some(trials) = &mut self.trials {
+            trials.withdraw();
+        }
+        if self.state == State::Suspect {
+            self.member.await_byte();
+        }
+    }
+
+    /// Is it out, for whatever reason?
     pub(super) fn is_out(&self) -> bool {
         !matches!(self.state, State::Up | State::Unknown)
     }
@@ -129,21 +210,25 @@ impl Slot {
 
     /// A probe failed. That leaves a suspect member out, and counts.
     pub(super) fn failed(&mut self, failure: ProbeFailure, now: Instant) -> Option<Trigger> {
-        if failure == ProbeFailure::Transport(Cause::Refused) && self.stalled.is_some() {
+        let refused = failure == ProbeFailure::Transport(Cause::Refused);
+        if refused && (self.stalled.is_some() || self.ejections.until().is_some()) {
             self.suspect.get_or_insert(now);
-            // A frozen process refuses nothing: whatever was silent there is gone.
-            self.recover();
+            self.new_process(now);
         }
         let count = self.tracker.record(false);
         if count.is_some() {
             self.suspect = None;
+            // From here on the probes see what is wrong, and when it no longer is.
+            self.ejections.lift(now);
         }
         Some(Trigger::ProbesFailed(count.unwrap_or(1), failure))
     }
 
-    /// Did the probe begin before the suspicion? Then it may have met the server that has failed since.
+    /// Did the probe begin before the suspicion, or before it was asked back? Then it may have met the server that
+    /// has failed or was replaced since.
     pub(super) fn outdates(&self, probe: &Probe) -> bool {
-        self.suspect.is_some_and(|since| probe.started < since)
+        let since = self.suspect.unwrap_or(Instant::ORIGIN);
+        probe.started < since.max(self.asked_back)
     }
 
     /// A connection for an attempt that was picked at `picked` failed.
@@ -153,11 +238,13 @@ impl Slot {
         picked: Instant,
         now: Instant,
     ) -> Option<Trigger> {
-        if picked < self.readmitted || self.suspect.is_some() {
+        if picked < self.member.readmitted() || self.suspect.is_some() {
             return None;
         }
         if cause == Cause::Refused {
-            self.recover();
+            self.new_process(now);
+        } else if self.ejections.until().is_some() {
+            return None;
         }
         if self.tracker.verdict() != Verdict::Down {
             self.suspect = Some(now);
@@ -180,17 +267,54 @@ impl Slot {
         Trigger::Silent { waiting, silence }
     }
 
-    /// A byte came.
-    pub(super) fn answered(&mut self) -> Trigger {
+    /// A byte came. `desperate`: nobody is eligible, and this is the best that can be known.
+    pub(super) fn answered(&mut self, desperate: bool) -> Trigger {
         self.recover();
+        if desperate {
+            self.suspect = None;
+        }
         Trigger::Answered
     }
 
     /// The trial request was answered.
-    pub(super) fn trial_answered(&mut self) -> Trigger {
+    pub(super) fn trial_answered(&mut self, now: Instant) -> Trigger {
         self.suspect = None;
         self.recover();
+        self.ejections.lift(now);
         Trigger::TrialAnswered
+    }
+
+    /// The trial request failed.
+    pub(super) fn trial_failed(&mut self, passive: Option<&Passive>, rng: &Rng, now: Instant) {
+        let ejected = self.state == State::Ejected;
+        if let Some(rules) = passive.filter(|_| ejected) {
+            self.trials = Some(Trials::at(self.ejections.eject(rules, rng, now)));
+        } else if let Some(trials) = &mut self.trials {
+            trials.failed(now);
+        }
+    }
+
+    /// Its answers fail.
+    pub(super) fn eject(&mut self, rules: &Passive, rng: &Rng, now: Instant) {
+        self.ejections.eject(rules, rng, now);
+    }
+
+    /// Nobody else is left: a bad answer is better than none.
+    pub(super) fn recall(&mut self, now: Instant) -> Trigger {
+        self.ejections.lift(now);
+        Trigger::LastResort
+    }
+
+    /// Answers and failures since the window began, or since it came back.
+    pub(super) fn in_window(&self) -> Seen {
+        self.member.seen().since(self.before_window)
+    }
+
+    /// It refuses connections, which neither a frozen process does nor one that answers badly: whatever was wrong
+    /// there is gone, and what listens next is another one.
+    fn new_process(&mut self, now: Instant) {
+        self.recover();
+        self.ejections.lift(now);
     }
 
     fn recover(&mut self) {

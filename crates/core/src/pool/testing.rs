@@ -45,8 +45,12 @@ pub(crate) fn pool_of(count: usize, health: Health, heard: &Arc<Heard>) -> Arc<S
         health,
         ..PoolSettings::new("app", backends(count))
     };
+    pool_with(&settings, heard)
+}
+
+pub(crate) fn pool_with(settings: &PoolSettings, heard: &Arc<Heard>) -> Arc<SharedPool> {
     SharedPool::new(
-        &settings,
+        settings,
         Rng::new(7),
         Arc::clone(heard) as Arc<dyn Observer>,
         Instant::ORIGIN,

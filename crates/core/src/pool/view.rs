@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::event::State;
+use crate::event::{State, Trigger};
 use crate::time::Instant;
 
 /// One member at one moment.
@@ -22,6 +22,28 @@ pub struct MemberView {
     pub counters: Counters,
 }
 
+/// What one member has been through lately.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Timeline {
+    /// The member's name.
+    pub name: Arc<str>,
+    /// Its last transitions, at most 32, the oldest first.
+    pub passages: Vec<Passage>,
+}
+
+/// One transition of a member.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Passage {
+    /// The state it left.
+    pub from: State,
+    /// The state it entered.
+    pub to: State,
+    /// Why.
+    pub trigger: Trigger,
+    /// When.
+    pub at: Instant,
+}
+
 /// What happened at a member since the start. Each count only grows; they are not read at one instant.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
@@ -29,6 +51,8 @@ pub struct Counters {
     pub picks: u64,
     /// Attempts that were answered to the end.
     pub answered: u64,
+    /// Those of them that were answered 502, 503 or 504.
+    pub gateway_errors: u64,
     /// Attempts that could not connect.
     pub connect_failed: u64,
     /// Attempts that failed once the connection stood.

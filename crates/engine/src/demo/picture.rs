@@ -172,7 +172,7 @@ fn row(server: &Server, load: u32, style: Style) -> String {
     let state = format!("{:<10}", server.state.as_str());
     let state = match server.state {
         State::Up => style.paint(Ink::Green, &state),
-        State::Down | State::Suspect => style.paint(Ink::Red, &state),
+        State::Down | State::Suspect | State::Ejected => style.paint(Ink::Red, &state),
         _ => style.paint(Ink::Magenta, &state),
     };
     let length = (server.per_second * BAR).div_ceil(load.max(1)).min(BAR);

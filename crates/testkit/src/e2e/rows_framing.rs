@@ -71,7 +71,9 @@ pub fn row_05_an_emptied_body_takes_its_length_along(binary: &Path) {
         Ok(Then::Close)
     });
     let well = clean();
-    let proxy = servers([&dead, &well]).start(binary);
+    let proxy = servers([&dead, &well])
+        .pool("passive = \"off\"")
+        .start(binary);
     for framing in [
         "Content-Length: 5\r\n\r\nhello",
         "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",

@@ -15,6 +15,7 @@ pub struct Config {
     servers: Vec<SocketAddr>,
     listen: String,
     health: String,
+    pool: String,
     pool_limits: String,
     limits: String,
     access: String,
@@ -27,6 +28,7 @@ pub fn servers<'a>(backends: impl IntoIterator<Item = &'a Backend>) -> Config {
         servers: backends.into_iter().map(Backend::address).collect(),
         listen: "127.0.0.1:0".into(),
         health: "\"off\"".into(),
+        pool: String::new(),
         pool_limits: String::new(),
         limits: String::new(),
         access: "off".into(),
@@ -46,6 +48,13 @@ impl Config {
     #[must_use]
     pub fn health(mut self, value: &str) -> Self {
         self.health = value.into();
+        self
+    }
+
+    /// Further lines of `[pool.app]`.
+    #[must_use]
+    pub fn pool(mut self, lines: &str) -> Self {
+        self.pool = lines.into();
         self
     }
 
@@ -81,11 +90,12 @@ impl Config {
     pub fn text(&self) -> String {
         let servers: Vec<String> = self.servers.iter().map(|s| format!("\"{s}\"")).collect();
         format!(
-            "workers = 2\n[listen]\nweb = \"{}\"\n[pool.app]\nservers = [{}]\nhealth = {}\n[pool.app.limits]\n{}\n\
+            "workers = 2\n[listen]\nweb = \"{}\"\n[pool.app]\nservers = [{}]\nhealth = {}\n{}\n[pool.app.limits]\n{}\n\
              [limits]\n{}\n[log]\naccess = \"{}\"\nformat = \"json\"\n{}\n",
             self.listen,
             servers.join(", "),
             self.health,
+            self.pool,
             self.pool_limits,
             self.limits,
             self.access,

@@ -274,12 +274,13 @@ pub fn mistakes_in_the_file_end_with_1_and_are_all_reported(binary: &Path) {
 
 /// A key that product promises for later says so.
 pub fn a_key_of_a_later_version_says_so(binary: &Path) {
-    let config = "[listen]\nweb = \"127.0.0.1:0\"\n[pool.app]\nservers = [\"127.0.0.1:9001\"]\nsticky = { cookie = \"lb\" }\n";
+    let config =
+        "[listen]\nweb = \"127.0.0.1:0\"\n[pool.app]\nservers = [\"127.0.0.1:9001\"]\n[metrics]\n";
     let finished = run_with_file(binary, &["check", "--config"], "lb.toml", config);
     fails(
         &finished,
         1,
-        &["sticky", "lb.toml:5:", "not in this version"],
+        &["metrics", "lb.toml:5:", "not in this version"],
     );
 }
 

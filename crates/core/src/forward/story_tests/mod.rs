@@ -5,6 +5,7 @@ mod full;
 
 mod hashing;
 mod rescue;
+mod sticky;
 mod tunnels;
 mod world;
 

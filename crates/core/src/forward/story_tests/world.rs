@@ -214,7 +214,7 @@ impl Observer for Log {
 pub(super) struct World {
     pub(super) clock: Clock,
     wire: Wire,
-    pool: Arc<SharedPool>,
+    pub(super) pool: Arc<SharedPool>,
     log: Arc<Log>,
     shared: Arc<Shared>,
     forwarder: Forwarder<Wire, Clock>,

@@ -1,7 +1,9 @@
 //! Transitions and picks of a whole pool, in literal time.
 
+mod command;
 mod health;
 mod latency;
+mod outlier;
 mod stall;
 
 use std::sync::Arc;
@@ -13,7 +15,7 @@ use http::StatusCode;
 
 use super::testing::{Heard, pool_of, states};
 use super::{Lease, Outcome, SharedPool};
-use crate::config::settings::{Check, Health, ProbeSettings, StatusRanges};
+use crate::config::settings::{Check, Health, HttpCheck, ProbeSettings};
 use crate::error::Cause;
 use crate::event::ProbeFailure;
 use crate::event::State::{self, Down, Stalled, Suspect, Unknown, Up};
@@ -32,11 +34,7 @@ fn at(ms: u64) -> Instant {
 
 fn http_probes() -> ProbeSettings {
     ProbeSettings {
-        check: Check::Http {
-            method: http::Method::GET,
-            path: http::uri::PathAndQuery::from_static("/"),
-            expect: StatusRanges::default(),
-        },
+        check: Check::from(HttpCheck::get(http::uri::PathAndQuery::from_static("/"))),
         ..ProbeSettings::default()
     }
 }

@@ -1,0 +1,68 @@
+//! How clients are kept at their member.
+
+use super::reader::Item;
+use super::settings::Sticky;
+use super::source::quoted;
+
+const EXPECTED: &str = "a table such as { cookie = \"lb\", ttl = \"1h\" }";
+const NAME_MAX: usize = 64;
+
+/// The `sticky` of the pool called `pool`. `None` if somebody complained.
+pub(super) fn sticky(item: Item<'_>, pool: &str) -> Option<Sticky> {
+    let mut table = item.table(EXPECTED, "")?;
+    let cookie = table.take("cookie");
+    if cookie.is_none() {
+        table.fail_absent(
+            "cookie",
+            "the name of a cookie",
+            "write { cookie = \"lb\" }",
+        );
+    }
+    let cookie = cookie.and_then(|item| name(&item));
+    let ttl = table.take("ttl").map(|item| {
+        let ttl = item.duration()?;
+        if ttl.as_secs() == 0 || ttl.subsec_nanos() > 0 {
+            item.fail("a cookie's age is in whole seconds", "at least \"1s\"", "");
+            return None;
+        }
+        Some(ttl)
+    });
+    let key = table.take("key").map(|item| key(&item));
+    table.finish(&[]);
+    Some(Sticky {
+        cookie: cookie?,
+        ttl: match ttl {
+            Some(ttl) => Some(ttl?),
+            None => None,
+        },
+        key: key.unwrap_or_else(|| Some(pool.into()))?,
+    })
+}
+
+/// RFC 6265 §4.1.1: a token.
+fn name(item: &Item<'_>) -> Option<Box<str>> {
+    const EXPECTED: &str = "the name of a cookie such as \"lb\"";
+    let text = item.string(EXPECTED)?;
+    let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    if text.is_empty() || text.len() > NAME_MAX || !text.bytes().all(token) {
+        let help = "letters, digits, - and _, at most 64";
+        item.fail(
+            format!("{} is no cookie's name", quoted(text)),
+            EXPECTED,
+            help,
+        );
+        return None;
+    }
+    Some(text.into())
+}
+
+fn key(item: &Item<'_>) -> Option<Box<str>> {
+    let text = item.string("a secret text")?;
+    if text.len() < 16 {
+        let help = "the value shows nothing to whoever can't guess this";
+        // Not quoted: it may be a secret.
+        item.fail("this is too short for a secret", "at least 16 bytes", help);
+        return None;
+    }
+    Some(text.into())
+}

@@ -1,0 +1,294 @@
+//! Ejection by failing requests.
+
+use super::*;
+use crate::config::settings::{Passive, PoolSettings};
+use crate::event::State::Ejected;
+use crate::pool::testing::{backends, pool_with};
+
+const RESET: Outcome = Outcome::Failed(Cause::Closed);
+const UNAVAILABLE: Outcome = Outcome::Answered(StatusCode::SERVICE_UNAVAILABLE);
+
+impl World {
+    /// A pool with these rules, whose members are all up.
+    fn judged(members: usize, health: Health, passive: Passive) -> Self {
+        let heard = Arc::default();
+        let settings = PoolSettings {
+            health,
+            passive: Some(passive),
+            ..PoolSettings::new("app", backends(members))
+        };
+        let world = Self {
+            pool: pool_with(&settings, &heard),
+            heard,
+            rng: Rng::new(1),
+        };
+        for probe in world.due(0).0 {
+            world.probed(&probe, Finding::Passed, 0);
+        }
+        world.heard.take();
+        world
+    }
+
+    fn ends(&self, index: u32, outcome: Outcome, count: u32, ms: u64) {
+        for _ in 0..count {
+            self.pick_at(index, ms).finish(outcome, at(ms));
+        }
+    }
+
+    /// Lets probes pass and the guard look, up to `until`.
+    fn idle(&self, from: u64, until: u64) {
+        for ms in (from..=until).step_by(200) {
+            for probe in self.due(ms).0 {
+                self.probed(&probe, Finding::Passed, ms);
+            }
+        }
+    }
+}
+
+fn rules() -> Passive {
+    Passive {
+        share_percent: None,
+        ..Passive::default()
+    }
+}
+
+#[test]
+fn five_failures_in_a_row_eject_and_an_answer_starts_the_count_again() {
+    // outcomes, ejected
+    let table: [(&[(Outcome, u32)], bool); 8] = [
+        (&[(RESET, 4)], false),
+        (&[(RESET, 5)], true),
+        (&[(UNAVAILABLE, 5)], true),
+        (&[(UNAVAILABLE, 2), (RESET, 3)], true),
+        (&[(RESET, 4), (OK, 1), (RESET, 4)], false),
+        (&[(RESET, 4), (Outcome::Abandoned, 9), (RESET, 1)], true),
+        (
+            &[(Outcome::Answered(StatusCode::INTERNAL_SERVER_ERROR), 50)],
+            false,
+        ),
+        (&[(Outcome::Abandoned, 50)], false),
+    ];
+    for (outcomes, ejected) in table {
+        for health in [Health::Off, tcp(), http()] {
+            let world = World::judged(3, health, rules());
+            for &(outcome, count) in outcomes {
+                world.ends(1, outcome, count, 10);
+            }
+            let state = if ejected { Ejected } else { Up };
+            assert_eq!(world.states(), [Up, state, Up], "{outcomes:?}");
+        }
+    }
+}
+
+#[test]
+fn what_ejected_is_told() {
+    let world = World::judged(3, tcp(), rules());
+    world.ends(1, UNAVAILABLE, 5, 10);
+    assert_eq!(
+        world.heard.take(),
+        ["m1 up to ejected: 5 requests in a row failed: status 503 (2/3)"]
+    );
+    assert!((0..6).all(|_| world.pick_index(10) != Some(1)));
+}
+
+#[test]
+fn a_passed_probe_does_not_lift_an_ejection_and_one_good_answer_after_its_time_does() {
+    for health in [Health::Off, tcp(), http()] {
+        let world = World::judged(3, health, rules());
+        world.ends(1, RESET, 5, 10);
+        world.idle(200, 27_000);
+        assert_eq!(world.states(), [Up, Ejected, Up]);
+        assert!((0..6).all(|_| world.pick_index(27_000) != Some(1)));
+        world.idle(33_200, 33_200);
+        let mut trial = world.pick_at(1, 33_200);
+        trial.byte(at(33_210));
+        assert_eq!(
+            world.states(),
+            [Up, Ejected, Up],
+            "a head is no whole answer"
+        );
+        assert!((0..6).all(|_| world.pick_index(33_210) != Some(1)));
+        trial.finish(OK, at(33_220));
+        assert_eq!(world.states(), [Up; 3]);
+        assert_eq!(
+            world.heard.take().last().unwrap(),
+            "m1 ejected to up: a trial request was answered (3/3)"
+        );
+    }
+}
+
+#[test]
+fn a_failed_trial_ejects_for_longer() {
+    for failure in [RESET, UNAVAILABLE, Outcome::ConnectFailed(Cause::TimedOut)] {
+        let world = World::judged(3, tcp(), rules());
+        world.ends(1, RESET, 5, 10);
+        world.idle(33_200, 33_200);
+        let mut trial = world.pick_at(1, 33_200);
+        if failure == UNAVAILABLE {
+            trial.byte(at(33_300));
+        }
+        trial.finish(failure, at(33_300));
+        world.idle(33_400, 87_000);
+        assert!((0..6).all(|_| world.pick_index(87_000) != Some(1)));
+        world.idle(99_400, 99_400);
+        world.pick_at(1, 99_400).finish(OK, at(99_401));
+        assert_eq!(world.states(), [Up; 3], "{failure:?}");
+    }
+}
+
+#[test]
+fn a_trial_that_streams_for_long_is_answered_by_its_coming() {
+    let world = World::judged(3, tcp(), rules());
+    world.ends(1, RESET, 5, 10);
+    world.idle(33_200, 33_200);
+    let mut trial = world.pick_at(1, 33_200);
+    trial.byte(at(33_300));
+    trial.byte(at(34_199));
+    assert_eq!(world.states(), [Up, Ejected, Up]);
+    trial.byte(at(34_200));
+    assert_eq!(world.states(), [Up; 3]);
+}
+
+#[test]
+fn never_more_than_half_of_the_pool_is_ejected_and_never_the_last() {
+    for (members, most) in [(1, 0), (2, 1), (3, 1), (4, 2), (5, 2)] {
+        let world = World::judged(members, Health::Off, rules());
+        for _ in 0..200 {
+            world
+                .pick(10)
+                .expect("somebody is left")
+                .finish(RESET, at(10));
+        }
+        let states = world.states();
+        let out = states.iter().filter(|state| **state == Ejected).count();
+        assert_eq!(out, most, "of {members}");
+    }
+}
+
+#[test]
+fn who_was_spared_goes_once_there_is_room() {
+    let world = World::judged(3, Health::Off, rules());
+    world.ends(0, RESET, 5, 10);
+    world.ends(1, RESET, 9, 10);
+    assert_eq!(world.states(), [Ejected, Up, Up]);
+    world.due(33_200);
+    world.pick_at(0, 33_200).finish(OK, at(33_200));
+    assert_eq!(world.states(), [Up; 3]);
+    world.ends(1, RESET, 1, 33_300);
+    assert_eq!(world.states(), [Up, Ejected, Up]);
+}
+
+#[test]
+fn the_ejected_are_recalled_when_nobody_else_is_left() {
+    let world = World::judged(2, tcp(), rules());
+    world.ends(0, RESET, 5, 10);
+    world.pick_at(1, 20).finish(REFUSED, at(20));
+    assert_eq!(world.states(), [Up, Suspect]);
+    assert_eq!(
+        world.heard.take(),
+        [
+            "m0 up to ejected: 5 requests in a row failed: closed (1/2)",
+            "m1 up to suspect: connect failed: refused (1/2)",
+            "m0 ejected to up: nobody else is left (1/2)",
+        ]
+    );
+    world.ends(0, RESET, 5, 30);
+    assert_eq!(world.states(), [Up, Suspect], "it is the last");
+}
+
+#[test]
+fn a_server_that_died_with_requests_on_it_is_back_with_its_first_passed_probe() {
+    // Its requests are reset, and then either a request or a probe is refused.
+    for health in [tcp(), http()] {
+        let world = World::judged(3, health, rules());
+        let on_the_way = world.pick_at(1, 10);
+        world.ends(1, RESET, 5, 10);
+        assert_eq!(world.states(), [Up, Ejected, Up]);
+        let refused = Finding::Failed(ProbeFailure::Transport(Cause::Refused));
+        world.probe(1, refused, 11);
+        assert_eq!(world.states(), [Up, Suspect, Up]);
+        on_the_way.finish(REFUSED, at(12));
+        world.probe(1, Finding::Passed, 300);
+        assert_eq!(world.states(), [Up; 3]);
+    }
+    let world = World::judged(3, tcp(), rules());
+    let on_the_way = world.pick_at(1, 10);
+    world.ends(1, RESET, 5, 10);
+    on_the_way.finish(REFUSED, at(11));
+    assert_eq!(world.states(), [Up, Suspect, Up]);
+}
+
+#[test]
+fn failures_from_before_the_return_are_old_news() {
+    let world = World::judged(2, tcp(), rules());
+    let old: Vec<_> = (0..6).map(|_| world.pick_at(0, 10)).collect();
+    world.pick_at(0, 11).finish(REFUSED, at(11));
+    world.probe(0, Finding::Passed, 20);
+    old.into_iter()
+        .for_each(|lease| lease.finish(RESET, at(30)));
+    assert_eq!(world.states(), [Up, Up]);
+    world.ends(0, RESET, 5, 40);
+    assert_eq!(world.states(), [Ejected, Up]);
+}
+
+#[test]
+fn a_member_that_fails_half_of_its_answers_goes_and_one_that_fails_like_the_others_stays() {
+    // failures of 20 at m0, of 20 at each other, ejected
+    for (own, theirs, ejected) in [(10, 0, true), (9, 0, false), (12, 6, true), (12, 7, false)] {
+        let world = World::judged(3, Health::Off, Passive::default());
+        for turn in 0..20 {
+            for (index, failing) in [(0, own), (1, theirs), (2, theirs)] {
+                // Spread evenly, so that there is no streak of five.
+                let fails = (turn + 1) * failing / 20 > turn * failing / 20;
+                world.ends(index, if fails { RESET } else { OK }, 1, 100);
+            }
+        }
+        world.due(600);
+        let state = if ejected { Ejected } else { Up };
+        assert_eq!(world.states(), [state, Up, Up], "{own} against {theirs}");
+        if ejected {
+            let told = world.heard.take().remove(0);
+            let text = format!("m0 up to ejected: {own} of 20 requests failed (2/3)");
+            assert_eq!(told, text);
+        }
+    }
+}
+
+#[test]
+fn a_share_is_taken_over_ten_seconds() {
+    let world = World::judged(2, Health::Off, Passive::default());
+    let half = |ms: u64| {
+        world.ends(0, RESET, 4, ms);
+        world.ends(0, OK, 4, ms);
+        world.due(ms);
+    };
+    half(1000);
+    half(2000);
+    world.due(10_000);
+    half(11_000);
+    half(12_000);
+    assert_eq!(world.states(), [Up, Up]);
+    half(13_000);
+    assert_eq!(world.states(), [Ejected, Up]);
+}
+
+#[test]
+fn switched_off_nothing_ejects() {
+    let heard = Arc::default();
+    let settings = PoolSettings {
+        health: Health::Off,
+        passive: None,
+        ..PoolSettings::new("app", backends(2))
+    };
+    let pool = pool_with(&settings, &heard);
+    let world = World {
+        pool,
+        heard,
+        rng: Rng::new(1),
+    };
+    for _ in 0..100 {
+        world.pick(10).unwrap().finish(RESET, at(10));
+    }
+    world.due(600);
+    assert_eq!(world.states(), [Up, Up]);
+}
