@@ -75,8 +75,8 @@ pub(super) const PROGRAMME: [Step; 7] = [
         lasts: Duration::from_secs(5),
         title: "Server c was just frozen (SIGSTOP): it takes requests and never answers.",
         meaning: [
-            "The hard case: nothing fails, everything waits. The balancer knows how fast c was,",
-            "calls it stalled after a tenth of a second, and asks a and b what waited there.",
+            "Nothing fails, everything waits. The balancer knows how fast c was,",
+            "calls it stalled after a tenth of a second, and asks a and b instead.",
         ],
         look: "\"waiting\". It falls back to 0 at once, and nothing fails.",
     },
