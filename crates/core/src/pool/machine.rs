@@ -3,6 +3,8 @@
 //! It is plain and synchronous: told what happened and when, it changes its members and notes what to report. It does no
 //! I/O, takes no lock and reads no clock.
 
+mod leaving;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,9 +13,8 @@ use super::view::{MemberView, Passage, Timeline};
 use super::{Member, Snapshot, eligible};
 use crate::config::settings::{Health, Passive, PoolSettings, ProbeSettings, WhenAllDown};
 use crate::error::Cause;
-use crate::event::{Command, RequestFailure, State, Trigger};
+use crate::event::{State, Trigger};
 use crate::health::normal::Counts;
-use crate::health::outlier::{self, Seen};
 use crate::health::probe::{Finding, Probe};
 use crate::health::schedule::{Schedule, jittered};
 use crate::health::stall::{self, LastBytes};
@@ -236,21 +237,6 @@ impl Pool {
         self.settle(index, Some(trigger), now);
     }
 
-    /// Somebody asks something of the member with this name. `None`: there is none.
-    pub(super) fn command(&mut self, name: &str, command: Command, now: Instant) -> Option<()> {
-        let named = |slot: &Slot| **slot.member.name() == *name;
-        let index = self.slots.iter().position(named)?;
-        let trigger = self.slots[index].ask(command, now);
-        self.settle(index, Some(trigger), now);
-        if self.probes.is_some() {
-            match self.slots[index].state {
-                State::Maintenance => self.schedule.set(index, Instant::NEVER),
-                _ => self.schedule.hurry(index, now),
-            }
-        }
-        Some(())
-    }
-
     /// The one request that tests a member has ended, or shown that the member answers.
     pub(super) fn trial_ended(&mut self, index: usize, end: TrialEnd) {
         let slot = &mut self.slots[index];
@@ -295,57 +281,6 @@ impl Pool {
         for slot in &mut self.slots {
             slot.learned = slot.member.learned();
             self.learned.add(&slot.learned);
-        }
-    }
-
-    /// Requests at a member failed, so many in a row.
-    pub(super) fn request_failed(
-        &mut self,
-        index: usize,
-        streak: u32,
-        failure: RequestFailure,
-        picked: Instant,
-        now: Instant,
-    ) {
-        if picked >= self.slots[index].member.readmitted() {
-            self.eject(index, Trigger::RequestsFailed(streak, failure), now);
-        }
-    }
-
-    /// Takes a member out whose answers fail, if the pool can spare it.
-    fn eject(&mut self, index: usize, trigger: Trigger, now: Instant) {
-        let Some(rules) = &self.passive else { return };
-        if self.slots[index].is_out() {
-            return;
-        }
-        let count = |state| self.slots.iter().filter(|slot| slot.state == state).count();
-        let others_up = count(State::Up) - usize::from(self.slots[index].state == State::Up);
-        if outlier::may_eject(rules, count(State::Ejected), self.slots.len(), others_up) {
-            self.slots[index].eject(rules, &self.rng, now);
-            self.settle(index, Some(trigger), now);
-        }
-    }
-
-    /// Looks for members of whose answers too large a share fails.
-    fn compare(&mut self, now: Instant) {
-        let Some(share) = self.passive.as_ref().and_then(|rules| rules.share_percent) else {
-            return;
-        };
-        let seen: Vec<_> = self.slots.iter().map(Slot::in_window).collect();
-        let all = seen
-            .iter()
-            .fold(Seen::default(), |sum, seen| sum.plus(*seen));
-        for (index, seen) in seen.into_iter().enumerate() {
-            if seen.too_much(share, all.since(seen)) {
-                let (failed, of) = (seen.failed, seen.all);
-                self.eject(index, Trigger::FailureShare { failed, of }, now);
-            }
-        }
-        if now >= self.window + outlier::WINDOW {
-            self.window = now;
-            for slot in &mut self.slots {
-                slot.before_window = slot.member.seen();
-            }
         }
     }
 
@@ -415,16 +350,6 @@ impl Pool {
         self.change(index, trigger, now);
         if self.slots.iter().all(Slot::is_out) {
             self.recall(now);
-        }
-    }
-
-    /// Nobody is left but those that were ejected: their answers may fail, and yet they are the best there is.
-    fn recall(&mut self, now: Instant) {
-        for index in 0..self.slots.len() {
-            if self.slots[index].state == State::Ejected {
-                let trigger = self.slots[index].recall(now);
-                self.change(index, trigger, now);
-            }
         }
     }
 

@@ -1,0 +1,90 @@
+//! The transitions that are no probe's: ejection and recall, and what people ask.
+
+use super::Pool;
+use crate::event::{Command, RequestFailure, State, Trigger};
+use crate::health::outlier::{self, Seen};
+use crate::pool::slot::Slot;
+use crate::time::Instant;
+
+impl Pool {
+    /// Requests at a member failed, so many in a row.
+    pub(in crate::pool) fn request_failed(
+        &mut self,
+        index: usize,
+        streak: u32,
+        failure: RequestFailure,
+        picked: Instant,
+        now: Instant,
+    ) {
+        if picked >= self.slots[index].member.readmitted() {
+            self.eject(index, Trigger::RequestsFailed(streak, failure), now);
+        }
+    }
+
+    /// Takes a member out whose answers fail, if the pool can spare it.
+    fn eject(&mut self, index: usize, trigger: Trigger, now: Instant) {
+        let Some(rules) = &self.passive else { return };
+        if self.slots[index].is_out() {
+            return;
+        }
+        let count = |state| self.slots.iter().filter(|slot| slot.state == state).count();
+        let others_up = count(State::Up) - usize::from(self.slots[index].state == State::Up);
+        if outlier::may_eject(rules, count(State::Ejected), self.slots.len(), others_up) {
+            self.slots[index].eject(rules, &self.rng, now);
+            self.settle(index, Some(trigger), now);
+        }
+    }
+
+    /// Looks for members of whose answers too large a share fails.
+    pub(super) fn compare(&mut self, now: Instant) {
+        let Some(share) = self.passive.as_ref().and_then(|rules| rules.share_percent) else {
+            return;
+        };
+        let seen: Vec<_> = self.slots.iter().map(Slot::in_window).collect();
+        let all = seen
+            .iter()
+            .fold(Seen::default(), |sum, seen| sum.plus(*seen));
+        for (index, seen) in seen.into_iter().enumerate() {
+            if seen.too_much(share, all.since(seen)) {
+                let (failed, of) = (seen.failed, seen.all);
+                self.eject(index, Trigger::FailureShare { failed, of }, now);
+            }
+        }
+        if now >= self.window + outlier::WINDOW {
+            self.window = now;
+            for slot in &mut self.slots {
+                slot.before_window = slot.member.seen();
+            }
+        }
+    }
+
+    /// Nobody is left but those that were ejected: their answers may fail, and yet they are the best there is.
+    pub(super) fn recall(&mut self, now: Instant) {
+        for index in 0..self.slots.len() {
+            if self.slots[index].state == State::Ejected {
+                let trigger = self.slots[index].recall(now);
+                self.change(index, trigger, now);
+            }
+        }
+    }
+
+    /// Somebody asks something of the member with this name. `None`: there is none.
+    pub(in crate::pool) fn command(
+        &mut self,
+        name: &str,
+        command: Command,
+        now: Instant,
+    ) -> Option<()> {
+        let named = |slot: &Slot| **slot.member.name() == *name;
+        let index = self.slots.iter().position(named)?;
+        let trigger = self.slots[index].ask(command, now);
+        self.settle(index, Some(trigger), now);
+        if self.probes.is_some() {
+            match self.slots[index].state {
+                State::Maintenance => self.schedule.set(index, Instant::NEVER),
+                _ => self.schedule.hurry(index, now),
+            }
+        }
+        Some(())
+    }
+}
