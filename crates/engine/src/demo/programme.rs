@@ -85,7 +85,7 @@ pub(super) const PROGRAMME: [Step; 7] = [
         lasts: Duration::from_secs(3),
         title: "Server c runs again (SIGCONT).",
         meaning: [
-            "The balancer kept asking it for a sign of life. With its first byte it is back",
+            "The balancer kept asking for a sign of life. With the first byte it is back",
             "in the round.",
         ],
         look: "the answers of c. They are back at once.",
