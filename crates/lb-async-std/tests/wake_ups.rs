@@ -15,7 +15,6 @@ use lb_core::time::Timer;
 use lb_core::transport::{Attempt, Reuse, Transport};
 use lb_engine::rt::{Runtime, Threads};
 
-
 /// Reads one request without a body; `false` at the end of the connection.
 fn read_head(stream: &mut TcpStream) -> bool {
     let mut head = Vec::new();

@@ -157,8 +157,8 @@ pub(super) async fn send<T: Transport, C: Timer>(
             lease.sent(timer.now());
             sleep.set(None);
         }
+        let mut now = timer.now();
         loop {
-            let now = timer.now();
             if lease.is_stuck(cx.waker(), now)
                 && let Some(next) = rescue(now)
             {
@@ -169,6 +169,7 @@ pub(super) async fn send<T: Transport, C: Timer>(
                     return Poll::Pending;
                 }
                 sleep.set(None);
+                now = timer.now();
                 continue;
             }
             let waiting = Waiting {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::slot::Slot;
 use super::view::{MemberView, Passage, Timeline};
 use super::{Member, Snapshot, eligible};
-use crate::config::settings::{Health, Passive, PoolSettings, ProbeSettings, WhenAllDown};
+use crate::config::settings::{Balance, Health, Passive, PoolSettings, ProbeSettings, WhenAllDown};
 use crate::error::Cause;
 use crate::event::{State, Trigger};
 use crate::health::normal::Counts;
@@ -75,6 +75,7 @@ impl Pool {
             let index = u32::try_from(index).unwrap_or(u32::MAX);
             let member = Member::new(index, backend.clone())
                 .in_crowd(crowd.as_ref())
+                .timed(settings.balance == Balance::PeakEwma)
                 .limited(settings.limits.in_flight_per_server)
                 .slowly(settings.slow_start);
             let member = Arc::new(member);

@@ -56,7 +56,8 @@ pub struct Member {
     waiting_since: AtomicU64,
     /// When the member last sent something, in nanoseconds.
     last_byte: AtomicU64,
-    latency: Latency,
+    /// The mean time to the first byte, where an algorithm asks for it.
+    latency: Option<Latency>,
     /// The attempts in flight at all members, for those who must know.
     crowd: Option<Arc<AtomicU32>>,
     /// How long its answers took.
@@ -100,7 +101,7 @@ impl Member {
             waiting: AtomicU32::new(0),
             waiting_since: AtomicU64::new(0),
             last_byte: AtomicU64::new(0),
-            latency: Latency::default(),
+            latency: Some(Latency::default()),
             crowd: None,
             times: Times::default(),
             late: Late::default(),
@@ -119,6 +120,12 @@ impl Member {
     pub(crate) fn crowd(&self) -> Option<u32> {
         let crowd = self.crowd.as_ref()?;
         Some(crowd.load(Ordering::Relaxed))
+    }
+
+    /// The same member; its time to the first byte is kept only if somebody asks for it.
+    pub(crate) fn timed(mut self, asked: bool) -> Self {
+        self.latency = self.latency.filter(|_| asked);
+        self
     }
 
     /// At most so many attempts in flight.
@@ -321,12 +328,14 @@ impl Member {
 
     /// An attempt had its first byte after `time`.
     pub(crate) fn note_latency(&self, time: Duration, now: Instant) {
-        self.latency.observe(time, now);
+        if let Some(latency) = &self.latency {
+            latency.observe(time, now);
+        }
     }
 
     /// The mean time to the first byte in nanoseconds, as it counts now; `None` before there was one.
     pub(crate) fn latency(&self, now: Instant) -> Option<f64> {
-        self.latency.read(now)
+        self.latency.as_ref()?.read(now)
     }
 
     /// For how long requests have waited here without a byte.

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use crate::config::settings::Health;
+use crate::config::settings::{Balance, Health, PoolSettings};
 use crate::error::Cause;
 use crate::picker::Tried;
-use crate::pool::testing::pool_of;
+use crate::pool::testing::{backends, pool_with};
 use crate::pool::{Lease, Outcome};
 use crate::rng::Rng;
 use crate::time::Instant;
@@ -18,7 +18,12 @@ fn at(ms: u64) -> Instant {
 
 /// The mean in milliseconds after what `happens` to a lease of the only member, picked at 1000.
 fn after(happens: impl FnOnce(Lease)) -> Option<u64> {
-    let pool = pool_of(1, Health::Off, &std::sync::Arc::default());
+    let settings = PoolSettings {
+        balance: Balance::PeakEwma,
+        health: Health::Off,
+        ..PoolSettings::new("app", backends(1))
+    };
+    let pool = pool_with(&settings, &std::sync::Arc::default());
     let lease = pool
         .pick(&mut Tried::new(), &Rng::new(1), at(1000))
         .unwrap();
