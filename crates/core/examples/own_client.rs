@@ -69,10 +69,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         Rng::new(2),
     );
 
-    let client = Downstream {
-        peer: ([192, 0, 2, 7], 40_000).into(),
-        secure: false,
-    };
+    let client = Downstream::new(([192, 0, 2, 7], 40_000).into(), false);
     for number in 1..=4 {
         let request = Request::get("/who").header(header::HOST, "example.org");
         let forwarded = block_on(forwarder.forward(request.body(Body::empty())?, &client));

@@ -119,10 +119,7 @@ fn forwarder(frames: usize, observer: Arc<dyn Observer>) -> Forwarder<Answers, S
 
 /// How many allocations one request takes, down to the last frame of its answer.
 fn allocations(forwarder: &Forwarder<Answers, Still>, method: &Method) -> u64 {
-    let from = Downstream {
-        peer: ([192, 0, 2, 7], 1).into(),
-        secure: false,
-    };
+    let from = Downstream::new(([192, 0, 2, 7], 1).into(), false);
     let once = || {
         let mut request = Request::new(Body::empty());
         *request.method_mut() = method.clone();

@@ -8,6 +8,7 @@ mod attempt;
 mod body;
 mod budget;
 mod deadline;
+mod downstream;
 mod errand;
 mod headers;
 mod key;
@@ -26,7 +27,6 @@ mod story_tests;
 #[cfg(test)]
 mod testing;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -54,18 +54,10 @@ use crate::time::{Instant, Timer};
 use crate::transport::{Attempt, Reuse, Transport};
 use crate::upgrade::UpgradeHandle;
 
+pub use self::downstream::Downstream;
 pub use self::local_reply::internal_error;
 pub use self::shared::Shared;
 pub use self::tunnel::Tunnel;
-
-/// Where a request came from.
-#[derive(Clone, Debug)]
-pub struct Downstream {
-    /// The client's address.
-    pub peer: SocketAddr,
-    /// Whether it came over TLS.
-    pub secure: bool,
-}
 
 /// An answer, and the tunnel that follows it when it switches protocols.
 #[derive(Debug)]
@@ -167,7 +159,7 @@ impl<T: Transport, C: Timer> Forwarder<T, C> {
         self.shared.budget.deposit(now);
         let (mut head, body) = request.into_parts();
         let id = headers::request_id(&head.headers, &self.rng);
-        let record = Record::open(&self.shared, &self.timer, &head, &id, from.peer, now);
+        let record = Record::open(&self.shared, &self.timer, &head, &id, from.peer(), now);
         let client = head.extensions.remove::<UpgradeHandle>();
         let mut visit = Visit {
             method: head.method.clone(),
@@ -179,7 +171,7 @@ impl<T: Transport, C: Timer> Forwarder<T, C> {
                 .sticky
                 .as_ref()
                 .and_then(|sticky| sticky.shown(&head.headers)),
-            secure: from.secure,
+            secure: from.is_secure(),
         };
 
         let prepared = headers::prepare_request(

@@ -113,10 +113,7 @@ pub(crate) async fn serve<N, T, C>(
         broken: AtomicBool::new(false),
         unread: AtomicBool::new(false),
         tunnel: Mutex::new(None),
-        downstream: Downstream {
-            peer,
-            secure: false,
-        },
+        downstream: Downstream::new(peer, false),
     });
     let stream = ClientStream::<N, C>::new(stream, link.clone(), site.timer.clone());
     let service = service_fn(|request| {

@@ -6,7 +6,7 @@ use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue};
 use http_body::Body as _;
 
-use super::names::list;
+use super::names::{Present, list};
 use crate::body::Body;
 
 /// How long a body is.
@@ -37,10 +37,11 @@ pub(super) enum Declared {
 /// The rule it breaks.
 pub(super) fn declared_request(
     headers: &HeaderMap,
+    present: Present,
     old_version: bool,
 ) -> Result<Declared, &'static str> {
-    if !headers.contains_key(TRANSFER_ENCODING) {
-        return declared_length(headers);
+    if !present.any(Present::TRANSFER_ENCODING) {
+        return declared_length(headers, present);
     }
     // Stricter than RFC 9112 §6.1, which allows lists: whoever sends more than one coding wants two parsers to
     // disagree (CVE-2021-21299).
@@ -57,9 +58,12 @@ pub(super) fn declared_request(
 ///
 /// # Errors
 /// The rule it breaks.
-pub(super) fn declared_response(headers: &HeaderMap) -> Result<Declared, &'static str> {
-    if !headers.contains_key(TRANSFER_ENCODING) {
-        return declared_length(headers);
+pub(super) fn declared_response(
+    headers: &HeaderMap,
+    present: Present,
+) -> Result<Declared, &'static str> {
+    if !present.any(Present::TRANSFER_ENCODING) {
+        return declared_length(headers, present);
     }
     // Any other coding is still on the body, and would be handed on unnamed.
     if !is_chunked_once(headers) {
@@ -80,7 +84,10 @@ fn is_chunked_once(headers: &HeaderMap) -> bool {
 }
 
 /// RFC 9110 §8.6: digits only; a list of equal values is one value.
-fn declared_length(headers: &HeaderMap) -> Result<Declared, &'static str> {
+fn declared_length(headers: &HeaderMap, present: Present) -> Result<Declared, &'static str> {
+    if !present.any(Present::CONTENT_LENGTH) {
+        return Ok(Declared::Nothing);
+    }
     let mut length = None;
     for value in headers.get_all(CONTENT_LENGTH) {
         let mut members = list(value).peekable();
@@ -128,28 +135,67 @@ pub(super) fn shape(body: &Body, declared: Declared) -> Result<Shape, &'static s
 
 /// Makes a request's framing fields say what its body is. `declared` is what the client sent: an empty body that
 /// was announced stays announced, with its true length (CVE-2026-33555).
-pub(super) fn write(headers: &mut HeaderMap, shape: Shape, declared: Declared) {
-    headers.remove(TRANSFER_ENCODING);
-    headers.remove(CONTENT_LENGTH);
-    match shape {
-        Shape::Empty if declared == Declared::Nothing => {}
-        Shape::Empty => {
+pub(super) fn write(headers: &mut HeaderMap, present: Present, shape: Shape, declared: Declared) {
+    let length = match shape {
+        Shape::Empty if declared != Declared::Nothing => Some(0),
+        Shape::Exact(length) => Some(length),
+        Shape::Empty | Shape::Chunked => None,
+    };
+    write_length(headers, present, length);
+    // For every method: a GET's body without framing would be dropped (CVE-2020-35863).
+    if shape == Shape::Chunked {
+        headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    } else if present.any(Present::TRANSFER_ENCODING) {
+        headers.remove(TRANSFER_ENCODING);
+    }
+}
+
+/// Makes `Content-Length` say `length`, once and in plain digits.
+pub(super) fn write_length(headers: &mut HeaderMap, present: Present, length: Option<u64>) {
+    let announced = present.any(Present::CONTENT_LENGTH);
+    match length {
+        Some(length) if announced && says_exactly(headers, length) => {}
+        Some(0) => {
             headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
         }
-        Shape::Exact(length) => {
+        Some(length) => {
             headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
         }
-        // For every method: a GET's body without framing would be dropped (CVE-2020-35863).
-        Shape::Chunked => {
-            headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        None if announced => {
+            headers.remove(CONTENT_LENGTH);
         }
+        None => {}
     }
+}
+
+/// Is the field what we would write?
+fn says_exactly(headers: &HeaderMap, length: u64) -> bool {
+    let mut values = headers.get_all(CONTENT_LENGTH).iter();
+    let (Some(value), None) = (values.next(), values.next()) else {
+        return false;
+    };
+    let text = value.as_bytes();
+    let canonical = text.len() == 1 || text.first().is_some_and(|digit| *digit != b'0');
+    canonical && digits(text) == Some(length) && !text.is_empty()
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::testing::map;
     use super::*;
+
+    fn declared_request(headers: &HeaderMap, old: bool) -> Result<Declared, &'static str> {
+        super::declared_request(headers, Present::in_head(headers), old)
+    }
+
+    fn declared_response(headers: &HeaderMap) -> Result<Declared, &'static str> {
+        super::declared_response(headers, Present::in_head(headers))
+    }
+
+    fn write(headers: &mut HeaderMap, shape: Shape, declared: Declared) {
+        let present = Present::in_head(headers);
+        super::write(headers, present, shape, declared);
+    }
 
     #[test]
     fn row_7_cve_2021_21299_only_a_single_chunked_is_a_transfer_coding() {
@@ -256,6 +302,24 @@ mod tests {
         let mut headers = map(&[("content-length", "05"), ("content-length", "5")]);
         write(&mut headers, shape, Declared::Length(5));
         assert_eq!(headers, map(&[("content-length", "5")]));
+    }
+
+    #[test]
+    fn a_length_is_written_once_and_in_plain_digits() {
+        for before in [&["5"][..], &["05"], &["5", "5"], &["5, 5"], &["6"], &[]] {
+            let fields: Vec<_> = before
+                .iter()
+                .map(|text| ("content-length", *text))
+                .collect();
+            for length in [Some(5), Some(0), None] {
+                let mut headers = map(&fields);
+                let present = Present::in_head(&headers);
+                write_length(&mut headers, present, length);
+                let values: Vec<_> = headers.get_all(CONTENT_LENGTH).iter().cloned().collect();
+                let wanted: Vec<_> = length.into_iter().map(HeaderValue::from).collect();
+                assert_eq!(values, wanted, "{before:?}");
+            }
+        }
     }
 
     #[test]

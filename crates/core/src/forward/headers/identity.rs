@@ -1,13 +1,11 @@
 //! Who asks: `X-Forwarded-*` and the request id.
 
-use std::io::Write as _;
-use std::net::IpAddr;
-
 use http::header::HOST;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::names::{claims_identity, is_alias};
+use super::names::{Present, claims_identity, is_alias};
 use crate::config::settings::Network;
+use crate::forward::Downstream;
 use crate::rng::Rng;
 
 const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -22,30 +20,43 @@ const REQUEST_ID_BYTES_MAX: usize = 128;
 /// States who the client is: replaces what it says itself, unless it is a proxy that is trusted.
 ///
 /// To be called after hop-by-hop fields are gone and `Host` is settled.
-pub(super) fn state(headers: &mut HeaderMap, peer: IpAddr, secure: bool, trusted: &[Network]) {
-    let peer = peer.to_canonical();
+pub(super) fn state(
+    headers: &mut HeaderMap,
+    mut present: Present,
+    from: &Downstream,
+    trusted: &[Network],
+) {
+    let peer = from.peer().ip().to_canonical();
     let trusted = trusted.iter().any(|network| network.contains(peer));
-    let unwanted: Vec<HeaderName> = headers
-        .keys()
-        .filter(|name| {
-            let name = name.as_str();
-            is_alias(name) || (!trusted && claims_identity(name))
-        })
-        .cloned()
-        .collect();
-    for name in unwanted {
-        headers.remove(name);
+    if present.any(Present::UNDERSCORE) || (!trusted && present.any(Present::CLAIMS)) {
+        let unwanted: Vec<HeaderName> = headers
+            .keys()
+            .filter(|name| {
+                let name = name.as_str();
+                is_alias(name) || (!trusted && claims_identity(name))
+            })
+            .cloned()
+            .collect();
+        for name in unwanted {
+            headers.remove(name);
+        }
+    }
+    if !trusted {
+        present = present.without(Present::CLAIMS);
     }
 
-    // Behind the removal above, what is present was said by a trusted peer.
-    if let Some(path) = appended(headers, peer) {
-        headers.insert(FOR, path);
-    }
-    if !headers.contains_key(PROTO) {
-        let proto = if secure { "https" } else { "http" };
+    // What is still there was said by a trusted peer.
+    let path = if present.any(Present::FORWARDED_FOR) {
+        appended(headers, from.address())
+    } else {
+        from.address().clone()
+    };
+    headers.insert(FOR, path);
+    if !present.any(Present::FORWARDED_PROTO) {
+        let proto = if from.is_secure() { "https" } else { "http" };
         headers.insert(PROTO, HeaderValue::from_static(proto));
     }
-    if !headers.contains_key(HOST_SEEN)
+    if !present.any(Present::FORWARDED_HOST)
         && let Some(host) = headers.get(HOST).cloned()
     {
         headers.insert(HOST_SEEN, host);
@@ -53,15 +64,15 @@ pub(super) fn state(headers: &mut HeaderMap, peer: IpAddr, secure: bool, trusted
 }
 
 /// The addresses so far, and the peer's.
-fn appended(headers: &HeaderMap, peer: IpAddr) -> Option<HeaderValue> {
-    let mut path = Vec::with_capacity(48);
+fn appended(headers: &HeaderMap, peer: &HeaderValue) -> HeaderValue {
+    let mut path = Vec::with_capacity(64);
     for value in headers.get_all(FOR) {
         path.extend_from_slice(value.as_bytes());
         path.extend_from_slice(b", ");
     }
-    // Writing to memory does not fail.
-    let _ = write!(path, "{peer}");
-    HeaderValue::try_from(path).ok()
+    path.extend_from_slice(peer.as_bytes());
+    // Valid values, joined by what is valid, are valid.
+    HeaderValue::try_from(path).unwrap_or_else(|_| peer.clone())
 }
 
 /// The request's own id if it is one short visible word, else a new one of 128 bits.
@@ -73,8 +84,19 @@ pub(in crate::forward) fn request_id(headers: &HeaderMap, rng: &Rng) -> HeaderVa
     {
         return id.clone();
     }
-    let id = format!("{:016x}{:016x}", rng.next_u64(), rng.next_u64());
-    HeaderValue::try_from(id).unwrap_or(HeaderValue::from_static("unknown"))
+    let mut id = [0; 32];
+    let (high, low) = id.split_at_mut(16);
+    write_hex(high, rng.next_u64());
+    write_hex(low, rng.next_u64());
+    HeaderValue::from_bytes(&id).unwrap_or(HeaderValue::from_static("unknown"))
+}
+
+/// The lower digits of `number`, as many as there is room for.
+fn write_hex(room: &mut [u8], mut number: u64) {
+    for digit in room.iter_mut().rev() {
+        *digit = b"0123456789abcdef"[(number & 0xF) as usize];
+        number >>= 4;
+    }
 }
 
 #[cfg(test)]
@@ -84,12 +106,9 @@ mod tests {
 
     fn stated(fields: &[(&str, &str)], trusted: &[Network]) -> Vec<String> {
         let mut headers = map(fields);
-        state(
-            &mut headers,
-            "::ffff:10.0.0.7".parse().unwrap(),
-            false,
-            trusted,
-        );
+        let present = Present::in_head(&headers);
+        let from = Downstream::new("[::ffff:10.0.0.7]:1234".parse().unwrap(), false);
+        state(&mut headers, present, &from, trusted);
         lines(&headers)
     }
 
@@ -168,5 +187,12 @@ mod tests {
         let twice = map(&[("x-request-id", "a"), ("x-request-id", "b")]);
         assert_eq!(request_id(&twice, &rng).len(), 32);
         assert_ne!(id(""), id(""));
+    }
+
+    #[test]
+    fn a_new_request_id_is_128_bits_in_hexadecimal() {
+        let (rng, same) = (Rng::new(9), Rng::new(9));
+        let wanted = format!("{:016x}{:016x}", same.next_u64(), same.next_u64());
+        assert_eq!(request_id(&HeaderMap::new(), &rng), wanted);
     }
 }

@@ -1,4 +1,5 @@
-//! Field names: hop-by-hop ones, protected ones, and names that pretend to be one of ours.
+//! Field names: which of those that the rules are about a head has, hop-by-hop ones, protected ones, and names that
+//! pretend to be one of ours.
 
 use http::header::{
     CONNECTION, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
@@ -20,6 +21,92 @@ const HOP_BY_HOP: [HeaderName; 11] = [
     HeaderName::from_static("http2-settings"),
     HeaderName::from_static("proxy"),
 ];
+
+/// Which fields that some rule is about are in a head, found in one pass: a rule about a field that is not there
+/// costs a bit test instead of a look into the map.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Present(u16);
+
+impl Present {
+    pub(super) const CONNECTION: Self = Self(1);
+    pub(super) const TE: Self = Self(1 << 1);
+    pub(super) const UPGRADE: Self = Self(1 << 2);
+    pub(super) const TRAILER: Self = Self(1 << 3);
+    pub(super) const TRANSFER_ENCODING: Self = Self(1 << 4);
+    pub(super) const CONTENT_LENGTH: Self = Self(1 << 5);
+    pub(super) const EXPECT: Self = Self(1 << 6);
+    /// A hop-by-hop field without a rule of its own.
+    const OTHER_HOP: Self = Self(1 << 7);
+    pub(super) const FORWARDED_FOR: Self = Self(1 << 8);
+    pub(super) const FORWARDED_PROTO: Self = Self(1 << 9);
+    pub(super) const FORWARDED_HOST: Self = Self(1 << 10);
+    /// Another field that says who the client is.
+    const OTHER_CLAIM: Self = Self(1 << 11);
+    /// A name with an underscore: it may be an alias.
+    pub(super) const UNDERSCORE: Self = Self(1 << 12);
+
+    const NOTHING: Self = Self(0);
+    const HOP_BY_HOP: Self = Self::CONNECTION
+        .with(Self::TE)
+        .with(Self::UPGRADE)
+        .with(Self::TRAILER)
+        .with(Self::TRANSFER_ENCODING)
+        .with(Self::OTHER_HOP);
+    /// Fields that only a trusted peer may send.
+    pub(super) const CLAIMS: Self = Self::FORWARDED_FOR
+        .with(Self::FORWARDED_PROTO)
+        .with(Self::FORWARDED_HOST)
+        .with(Self::OTHER_CLAIM);
+
+    pub(super) fn in_head(headers: &HeaderMap) -> Self {
+        headers.keys().fold(Self::NOTHING, |present, name| {
+            present.with(Self::of(name.as_str()))
+        })
+    }
+
+    fn of(name: &str) -> Self {
+        match name {
+            "connection" => Self::CONNECTION,
+            "te" => Self::TE,
+            "upgrade" => Self::UPGRADE,
+            "trailer" => Self::TRAILER,
+            "transfer-encoding" => Self::TRANSFER_ENCODING,
+            "content-length" => Self::CONTENT_LENGTH,
+            "expect" => Self::EXPECT,
+            "x-forwarded-for" => Self::FORWARDED_FOR,
+            "x-forwarded-proto" => Self::FORWARDED_PROTO,
+            "x-forwarded-host" => Self::FORWARDED_HOST,
+            "keep-alive"
+            | "proxy-connection"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "http2-settings"
+            | "proxy" => Self::OTHER_HOP,
+            name => {
+                let claim = claims_identity(name).then_some(Self::OTHER_CLAIM);
+                let underscore = name.contains('_').then_some(Self::UNDERSCORE);
+                claim
+                    .unwrap_or(Self::NOTHING)
+                    .with(underscore.unwrap_or(Self::NOTHING))
+            }
+        }
+    }
+
+    /// Both.
+    pub(super) const fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// Without those.
+    pub(super) const fn without(self, others: Self) -> Self {
+        Self(self.0 & !others.0)
+    }
+
+    /// Is any of those there?
+    pub(super) const fn any(self, of: Self) -> bool {
+        self.0 & of.0 != 0
+    }
+}
 
 /// More fields than any limit of ours lets in. `HeaderMap` panics far above; this keeps every insertion safe.
 pub(super) const FIELDS_MAX: usize = 4096;
@@ -43,7 +130,10 @@ pub(super) fn list(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
 
 /// Removes hop-by-hop fields and everything that `Connection` names, except what frames the message or carries
 /// identity: a client must not be able to have that removed (CVE-2022-31813, CVE-2026-26365).
-pub(super) fn remove_hop_by_hop(headers: &mut HeaderMap) {
+pub(super) fn remove_hop_by_hop(headers: &mut HeaderMap, present: Present) {
+    if !present.any(Present::HOP_BY_HOP) {
+        return;
+    }
     if members(headers, &CONNECTION).any(names_a_field) {
         let values: Vec<HeaderValue> = headers.get_all(CONNECTION).iter().cloned().collect();
         for token in values.iter().flat_map(list) {
@@ -98,7 +188,7 @@ fn is_managed(name: &str) -> bool {
         name,
         "x-request-id" | "x-real-ip" | "content-length" | "transfer-encoding"
     ) || name.starts_with("x-forwarded-")
-        || HOP_BY_HOP.iter().any(|hop| hop.as_str() == name)
+        || Present::of(name).any(Present::HOP_BY_HOP)
 }
 
 /// Names that say who the client is: only a trusted peer may send them.
@@ -110,6 +200,42 @@ pub(super) fn claims_identity(name: &str) -> bool {
 mod tests {
     use super::super::testing::{lines, map};
     use super::*;
+
+    fn remove(headers: &mut HeaderMap) {
+        let present = Present::in_head(headers);
+        remove_hop_by_hop(headers, present);
+    }
+
+    #[test]
+    fn every_hop_by_hop_field_alone_is_noticed_and_removed() {
+        for name in HOP_BY_HOP {
+            let mut headers = map(&[(name.as_str(), "x")]);
+            remove(&mut headers);
+            assert!(headers.is_empty(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_head_is_surveyed_field_by_field() {
+        let table = [
+            ("content-length", Present::CONTENT_LENGTH),
+            ("expect", Present::EXPECT),
+            ("forwarded", Present::CLAIMS),
+            ("x-real-ip", Present::CLAIMS),
+            ("x-forwarded-for", Present::FORWARDED_FOR),
+            ("x-forwarded-port", Present::CLAIMS),
+            ("x-forwarded_port", Present::UNDERSCORE),
+            ("content_length", Present::UNDERSCORE),
+            ("te", Present::HOP_BY_HOP),
+        ];
+        for (name, field) in table {
+            let present = Present::in_head(&map(&[("host", "a"), (name, "1")]));
+            assert!(present.any(field), "{name}");
+            assert!(!present.without(field).any(field), "{name}");
+        }
+        let plain = map(&[("host", "a"), ("accept", "*/*"), ("cookie", "a=b")]);
+        assert_eq!(Present::in_head(&plain), Present::NOTHING);
+    }
 
     #[test]
     fn hop_by_hop_fields_and_those_that_connection_names_are_removed() {
@@ -129,7 +255,7 @@ mod tests {
             ("transfer-encoding", "chunked"),
             ("accept", "*/*"),
         ]);
-        remove_hop_by_hop(&mut headers);
+        remove(&mut headers);
         assert_eq!(lines(&headers), ["accept: */*"]);
     }
 
@@ -148,7 +274,7 @@ mod tests {
         ];
         for (name, value) in kept {
             let mut headers = map(&[(name, value), ("connection", &name.to_uppercase())]);
-            remove_hop_by_hop(&mut headers);
+            remove(&mut headers);
             assert_eq!(lines(&headers), [format!("{name}: {value}")]);
         }
     }
@@ -156,7 +282,7 @@ mod tests {
     #[test]
     fn row_32_httpoxy_the_proxy_field_is_dropped() {
         let mut headers = map(&[("proxy", "http://192.0.2.1/")]);
-        remove_hop_by_hop(&mut headers);
+        remove(&mut headers);
         assert!(headers.is_empty());
     }
 

@@ -5,7 +5,7 @@ use http::request::Parts;
 use http::{Extensions, HeaderMap, HeaderValue, Method, Uri, Version};
 
 use super::framing::{self, Declared, Shape};
-use super::names::{self, FIELDS_MAX, members};
+use super::names::{self, FIELDS_MAX, Present, members};
 use super::{host, identity, trailers};
 use crate::body::Body;
 use crate::config::settings::Network;
@@ -55,15 +55,22 @@ pub(in crate::forward) fn prepare(
     }
     let old_version = head.version <= Version::HTTP_10;
     let headers = &mut head.headers;
+    let present = Present::in_head(headers);
 
     host::settle(headers, &head.uri, head.version).map_err(Reason::BadRequest)?;
     let uri = host::origin_form(&head.uri, &head.method).map_err(Reason::BadRequest)?;
-    let declared = framing::declared_request(headers, old_version).map_err(Reason::BadRequest)?;
+    let declared =
+        framing::declared_request(headers, present, old_version).map_err(Reason::BadRequest)?;
     let shape = framing::shape(body, declared).map_err(Reason::BadRequest)?;
     check_size(shape, rules.body_bytes)?;
-    check_expectation(headers)?;
+    if present.any(Present::EXPECT) {
+        check_expectation(headers)?;
+    }
 
-    let wants_websocket = !old_version && head.method == Method::GET && asks_for_websocket(headers);
+    let wants_websocket = present.any(Present::UPGRADE)
+        && !old_version
+        && head.method == Method::GET
+        && asks_for_websocket(headers);
     // RFC 6455 §4.1 knows no body there, and two readers of one would disagree about its end (CVE-2026-58055).
     if wants_websocket
         && !(shape == Shape::Empty && matches!(declared, Declared::Nothing | Declared::Length(0)))
@@ -77,18 +84,22 @@ pub(in crate::forward) fn prepare(
     if !rules.capabilities.opaque_bytes && (has_opaque_bytes(headers) || !is_ascii(&uri)) {
         return Err(Reason::Unsupported("bytes above 0x7F cannot be carried"));
     }
-    let wants_trailers = rules.capabilities.trailers && accepts_trailers(headers);
-    let announced = (rules.capabilities.trailers && shape == Shape::Chunked)
+    let trailers = rules.capabilities.trailers;
+    let wants_trailers = trailers && present.any(Present::TE) && accepts_trailers(headers);
+    let announced = (trailers && shape == Shape::Chunked && present.any(Present::TRAILER))
         .then(|| trailers::announcement(headers))
         .flatten();
 
     // First everything hop-by-hop goes, then ours comes: in the other order a client could have ours removed.
-    names::remove_hop_by_hop(headers);
-    headers.remove(EXPECT);
-    identity::state(headers, from.peer.ip(), from.secure, &rules.trusted);
+    names::remove_hop_by_hop(headers, present);
+    if present.any(Present::EXPECT) {
+        headers.remove(EXPECT);
+    }
+    identity::state(headers, present, from, &rules.trusted);
     headers.insert(identity::REQUEST_ID, id.clone());
     framing::write(
         headers,
+        present,
         shape,
         if upgrade { Declared::Nothing } else { declared },
     );

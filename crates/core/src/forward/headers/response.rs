@@ -1,11 +1,11 @@
 //! The rules of a response, in the order they apply.
 
-use http::header::{CONNECTION, CONTENT_LENGTH, TRAILER, UPGRADE};
+use http::header::{CONNECTION, TRAILER, UPGRADE};
 use http::response::Parts;
 use http::{HeaderName, HeaderValue, Method, StatusCode, Version};
 
 use super::framing::{self, Declared, Shape};
-use super::names::{self, FIELDS_MAX, members};
+use super::names::{self, FIELDS_MAX, Present, members};
 use super::trailers;
 use crate::backend::Backend;
 use crate::body::Body;
@@ -35,11 +35,12 @@ pub(in crate::forward) fn prepare(
         return Err("too many header fields");
     }
     check_status(head, context.switching)?;
-    let shape = settle_length(head, body, context.method)?;
-    let announced = (shape == Shape::Chunked)
+    let present = Present::in_head(&head.headers);
+    let shape = settle_length(head, present, body, context.method)?;
+    let announced = (shape == Shape::Chunked && present.any(Present::TRAILER))
         .then(|| trailers::announcement(&head.headers))
         .flatten();
-    names::remove_hop_by_hop(&mut head.headers);
+    names::remove_hop_by_hop(&mut head.headers, present);
     if let Some(names) = announced {
         head.headers.insert(TRAILER, names);
     }
@@ -76,38 +77,37 @@ fn check_status(head: &Parts, switching: bool) -> Result<(), &'static str> {
 }
 
 /// One framing, and one that the body keeps (RFC 9112 §6.3).
-fn settle_length(head: &mut Parts, body: &Body, method: &Method) -> Result<Shape, &'static str> {
-    let declared = framing::declared_response(&head.headers)?;
+fn settle_length(
+    head: &mut Parts,
+    present: Present,
+    body: &Body,
+    method: &Method,
+) -> Result<Shape, &'static str> {
+    let headers = &mut head.headers;
+    let declared = framing::declared_response(headers, present)?;
     let bodiless_status = head.status.is_informational() || head.status == StatusCode::NO_CONTENT;
     // There a length says what a GET would have got.
     let length_is_news = *method == Method::HEAD || head.status == StatusCode::NOT_MODIFIED;
 
-    head.headers.remove(CONTENT_LENGTH);
     if bodiless_status || length_is_news {
-        if let Declared::Length(length) = declared
-            && !bodiless_status
-        {
-            let length = HeaderValue::from(length);
-            head.headers.insert(CONTENT_LENGTH, length);
-        }
+        let length = match declared {
+            Declared::Length(length) if !bodiless_status => Some(length),
+            _ => None,
+        };
+        framing::write_length(headers, present, length);
         return Ok(Shape::Empty);
     }
     let shape = framing::shape(body, declared)?;
-    match (shape, declared) {
+    let length = match (shape, declared) {
         // The client would wait for bytes that never come, or take the next answer's for them.
         (Shape::Empty, Declared::Length(length)) if length > 0 => {
             return Err("a length without a body");
         }
-        (Shape::Empty, Declared::Length(_)) => {
-            head.headers
-                .insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
-        }
-        (Shape::Exact(length), _) => {
-            let length = HeaderValue::from(length);
-            head.headers.insert(CONTENT_LENGTH, length);
-        }
-        (Shape::Empty | Shape::Chunked, _) => {}
-    }
+        (Shape::Empty, Declared::Length(_)) => Some(0),
+        (Shape::Exact(length), _) => Some(length),
+        (Shape::Empty | Shape::Chunked, _) => None,
+    };
+    framing::write_length(headers, present, length);
     Ok(shape)
 }
 

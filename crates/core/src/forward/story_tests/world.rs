@@ -405,10 +405,7 @@ impl World {
 }
 
 fn client() -> Downstream {
-    Downstream {
-        peer: "192.0.2.7:1234".parse().unwrap(),
-        secure: false,
-    }
+    Downstream::new("192.0.2.7:1234".parse().unwrap(), false)
 }
 
 pub(super) fn at(seconds: u64) -> Instant {

@@ -45,10 +45,7 @@ fn with_rules(
     body: &Body,
     rules: &RequestRules,
 ) -> Result<(Asked, Vec<String>), Reason> {
-    let from = Downstream {
-        peer: "192.0.2.7:1234".parse().unwrap(),
-        secure: false,
-    };
+    let from = Downstream::new("192.0.2.7:1234".parse().unwrap(), false);
     let id = HeaderValue::from_static("id");
     let asked = prepare(&mut head, body, &from, true, &id, rules)?;
     assert_eq!(head.version, Version::HTTP_11);
