@@ -139,7 +139,9 @@ pub(super) async fn send<T: Transport, C: Timer>(
         patience,
         total,
     } = limits;
-    let began = timer.now();
+    let began = lease.picked();
+    // At the first poll no time has passed.
+    let mut first = Some(began);
     let mut sending = pin!(transport.send(attempt, request));
     let mut sleep = pin!(None::<C::Sleep>);
     // Nobody can answer a request that is still going up, so that time is no silence of the member's.
@@ -157,7 +159,7 @@ pub(super) async fn send<T: Transport, C: Timer>(
             lease.sent(timer.now());
             sleep.set(None);
         }
-        let mut now = timer.now();
+        let mut now = first.take().unwrap_or_else(|| timer.now());
         loop {
             if lease.is_stuck(cx.waker(), now)
                 && let Some(next) = rescue(now)

@@ -97,6 +97,7 @@ struct Visit<C: Timer> {
     method: Method,
     id: HeaderValue,
     record: Record<C>,
+    began: Instant,
     /// When the whole exchange must be over.
     total: Instant,
     /// The member that the client was at before.
@@ -165,6 +166,7 @@ impl<T: Transport, C: Timer> Forwarder<T, C> {
             method: head.method.clone(),
             id,
             record,
+            began: now,
             total: self.rules.total.map_or(Instant::NEVER, |total| now + total),
             shown: self
                 .rules
@@ -217,11 +219,12 @@ impl<T: Transport, C: Timer> Forwarder<T, C> {
         let mut last = Reason::NoMember;
         let mut retries = 0;
         let mut rescue = None;
+        let mut now = visit.began;
         loop {
             let mut lease = match rescue.take() {
                 Some(lease) => lease,
                 None => {
-                    self.choose(&mut tried, &errand, last, retries, visit.total)
+                    self.choose(&mut tried, &errand, last, retries, visit.total, now)
                         .await?
                 }
             };
@@ -243,7 +246,7 @@ impl<T: Transport, C: Timer> Forwarder<T, C> {
                 }
                 Err(failure) => failure,
             };
-            let now = self.timer.now();
+            now = self.timer.now();
             // What earlier attempts left of the total may be too short for anybody to be judged by.
             let hurried = retries > 0 && now >= visit.total;
             let outcome = match failure.outcome {
@@ -275,8 +278,9 @@ impl<T: Transport, C: Timer> Forwarder<T, C> {
         last: Reason,
         retries: u32,
         total: Instant,
+        now: Instant,
     ) -> Result<Lease, Reason> {
-        let (pool, now) = (&self.shared.pool, self.timer.now());
+        let pool = &self.shared.pool;
         if retries > 0 {
             if let Some(lease) = self.pick(tried, errand, now) {
                 return Ok(lease);
@@ -373,7 +377,7 @@ impl<T: Transport, C: Timer> Forwarder<T, C> {
         let member = Arc::clone(lease.member());
         let attempt = Attempt {
             backend: member.backend(),
-            connect_deadline: total.min(self.timer.now() + self.rules.connect),
+            connect_deadline: total.min(lease.picked() + self.rules.connect),
             reuse: Reuse::Allowed,
         };
         let limits = attempt::Limits {

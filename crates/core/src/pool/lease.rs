@@ -69,6 +69,11 @@ impl Lease {
         lease
     }
 
+    /// When it began.
+    pub fn picked(&self) -> Instant {
+        self.picked
+    }
+
     /// The member it counts at.
     pub fn member(&self) -> &Arc<Member> {
         &self.member

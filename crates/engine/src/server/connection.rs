@@ -262,7 +262,13 @@ fn received(mut request: Request<Incoming>, link: &Arc<Link>) -> Request<Body> {
         });
         request.extensions_mut().insert(handle);
     }
-    request.map(|incoming| Body::stream(RequestBody::new(incoming, link.clone())))
+    request.map(|incoming| {
+        if incoming.is_end_stream() {
+            Body::empty()
+        } else {
+            Body::stream(RequestBody::new(incoming, link.clone()))
+        }
+    })
 }
 
 /// An answer's body on its way to the client. Its end is the end of the exchange for the watch.

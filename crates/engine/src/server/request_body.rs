@@ -22,13 +22,12 @@ pub(super) struct RequestBody {
 }
 
 impl RequestBody {
-    /// `link` is told when the body is dropped before its end.
+    /// A body that has not ended yet. `link` is told when it is dropped before its end.
     pub(super) fn new(incoming: Incoming, link: Arc<Link>) -> Self {
-        let ended = incoming.is_end_stream();
         Self {
             incoming,
             link,
-            ended,
+            ended: false,
         }
     }
 }
