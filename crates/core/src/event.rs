@@ -230,6 +230,25 @@ pub enum End {
     ClientGone,
 }
 
+/// What became of the second attempt of a hedged request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Hedge {
+    /// The client got its answer.
+    Won,
+    /// The client got the first one's, or none.
+    Lost,
+}
+
+impl Hedge {
+    /// A short stable word for logs and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Won => "won",
+            Self::Lost => "lost",
+        }
+    }
+}
+
 /// One finished exchange: a line of the access log.
 #[derive(Clone, Debug)]
 pub struct Exchange {
@@ -251,10 +270,12 @@ pub struct Exchange {
     pub body_bytes: u64,
     /// The pool's name.
     pub pool: Arc<str>,
-    /// The last member tried.
+    /// The member that answered, or the last one tried.
     pub member: Option<Arc<str>>,
     /// Attempts made.
     pub attempts: u32,
+    /// How its hedge ended, if it had one.
+    pub hedge: Option<Hedge>,
     /// Why the answer was a local one.
     pub reason: Option<Reason>,
     /// How it ended.

@@ -1,11 +1,12 @@
 //! What a request may cost a pool, and what a client may cost.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::address;
 use super::raw::Value;
 use super::reader::{Item, set};
-use super::settings::{Limits, Network, PoolLimits, QueueSettings};
+use super::settings::{HedgeAfter, Limits, Network, PoolLimits, QueueSettings};
 use super::source::quoted;
 use super::table::Table;
 use super::value;
@@ -14,6 +15,8 @@ const RETRIES_MAX: u32 = 10;
 const IDLE_MAX: u32 = 10_000;
 const IN_FLIGHT_MAX: u32 = 1_000_000;
 const QUEUE_MAX: u32 = 65_536;
+/// Below, most requests would be made twice; above, too few answers tell.
+const HEDGE_PERCENT: RangeInclusive<u32> = 50..=99;
 const HEAD_MIN: u64 = 8 << 10;
 const HEAD_MAX: u64 = 1 << 20;
 const FIELDS_MIN: u32 = 16;
@@ -37,6 +40,9 @@ pub(super) fn pool(item: Option<Item<'_>>) -> PoolLimits {
         &mut limits.retry_budget_percent,
         budget.and_then(|item| percent(&item)),
     );
+    if let Some(item) = table.take("hedge") {
+        hedge(&item, &mut limits);
+    }
     duration(&mut table, "connect", &mut limits.connect);
     duration(&mut table, "first-byte", &mut limits.first_byte);
     duration(&mut table, "body-idle", &mut limits.body_idle);
@@ -60,6 +66,43 @@ pub(super) fn pool(item: Option<Item<'_>>) -> PoolLimits {
     }
     table.finish(&[]);
     limits
+}
+
+/// `hedge`: `"off"`, a time, or a percentile such as `"p95"`.
+fn hedge(item: &Item<'_>, limits: &mut PoolLimits) {
+    if item.is_off() {
+        limits.hedge = None;
+        return;
+    }
+    limits.hedge = match item.value() {
+        Value::String(text) if text.starts_with('p') => percentile(item, text),
+        _ => item.duration().map(HedgeAfter::Time),
+    };
+    let spent = if limits.retries == 0 {
+        "retries = 0"
+    } else if limits.retry_budget_percent == 0 {
+        "retry-budget = \"0%\""
+    } else {
+        return;
+    };
+    if limits.hedge.is_some() {
+        item.fail(
+            format!("a hedge together with {spent} is never made"),
+            "\"off\"",
+            "a hedge is one of the retries, and paid from their budget",
+        );
+    }
+}
+
+fn percentile(item: &Item<'_>, text: &str) -> Option<HedgeAfter> {
+    let percent = text.strip_prefix('p')?.parse().ok();
+    let percent = percent.filter(|percent| HEDGE_PERCENT.contains(percent));
+    if percent.is_none() {
+        let help = "so many of a hundred answers begin sooner; the others are asked for twice";
+        let expected = "a percentile from \"p50\" to \"p99\", or a duration such as \"50ms\"";
+        item.fail(format!("found {}", quoted(text)), expected, help);
+    }
+    percent.map(HedgeAfter::Percentile)
 }
 
 /// `queue`: `"off"`, or a table.

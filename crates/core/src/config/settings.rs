@@ -228,6 +228,8 @@ pub struct PoolLimits {
     pub retries: u32,
     /// Retries as a percentage of the requests of the last ten seconds.
     pub retry_budget_percent: u32,
+    /// After what time without a response head a second member is asked as well; `None` is off.
+    pub hedge: Option<HedgeAfter>,
     /// Time to open a connection.
     pub connect: Duration,
     /// Time from the request's last byte to the response head.
@@ -242,6 +244,15 @@ pub struct PoolLimits {
     pub in_flight_per_server: u32,
     /// Who waits when all members are at that limit.
     pub queue: QueueSettings,
+}
+
+/// How long an attempt is waited for before another one is made beside it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HedgeAfter {
+    /// So long.
+    Time(Duration),
+    /// As long as this percentage of the pool's answers took until their first byte; from 50 to 99.
+    Percentile(u32),
 }
 
 /// Requests that wait for a place.
@@ -430,6 +441,7 @@ impl Default for PoolLimits {
         Self {
             retries: 2,
             retry_budget_percent: 20,
+            hedge: None,
             connect: Duration::from_secs(2),
             first_byte: Duration::from_secs(30),
             body_idle: Duration::from_secs(30),

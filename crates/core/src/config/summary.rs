@@ -3,8 +3,8 @@
 use std::fmt::{Display, Write as _};
 
 use super::settings::{
-    AccessLog, Check, Health, Limits, ListenAddress, LogFormat, LogSettings, Passive, PoolLimits,
-    PoolSettings, QueueSettings, Settings, StatusRanges, WhenAllDown, Workers,
+    AccessLog, Check, Health, HedgeAfter, Limits, ListenAddress, LogFormat, LogSettings, Passive,
+    PoolLimits, PoolSettings, QueueSettings, Settings, StatusRanges, WhenAllDown, Workers,
 };
 use super::value::{show_duration, show_size};
 
@@ -175,10 +175,11 @@ fn log(log: LogSettings) -> String {
     format!("{access}, as {format}")
 }
 
-fn pool_limits(limits: &PoolLimits) -> [(&'static str, String); 9] {
+fn pool_limits(limits: &PoolLimits) -> [(&'static str, String); 10] {
     [
         ("retries", limits.retries.to_string()),
         ("retry-budget", format!("{}%", limits.retry_budget_percent)),
+        ("hedge", limits.hedge.map_or_else(off, hedge)),
         ("connect", show_duration(limits.connect)),
         ("first-byte", show_duration(limits.first_byte)),
         ("body-idle", show_duration(limits.body_idle)),
@@ -190,6 +191,13 @@ fn pool_limits(limits: &PoolLimits) -> [(&'static str, String); 9] {
         ),
         ("queue", queue(limits.queue)),
     ]
+}
+
+fn hedge(after: HedgeAfter) -> String {
+    match after {
+        HedgeAfter::Time(time) => show_duration(time),
+        HedgeAfter::Percentile(percent) => format!("p{percent}"),
+    }
 }
 
 fn queue(queue: QueueSettings) -> String {

@@ -244,6 +244,7 @@ fn each_key_of_a_pool_reaches_its_setting() {
         limits: PoolLimits {
             retries: 0,
             retry_budget_percent: 50,
+            hedge: None,
             connect: Duration::from_secs(1),
             first_byte: Duration::from_secs(2),
             body_idle: Duration::from_secs(3),
@@ -258,6 +259,17 @@ fn each_key_of_a_pool_reaches_its_setting() {
         ..PoolSettings::new("shop", vec![first, server("b", 2)])
     };
     assert_eq!(settings.pool, pool);
+}
+
+#[test]
+fn a_hedge_is_off_a_time_or_a_percentile() {
+    let hedge = |text: &str| with(&format!("limits = {{ {text} }}")).pool.limits.hedge;
+    assert_eq!(hedge(""), None);
+    assert_eq!(hedge("hedge = \"off\", retries = 0"), None);
+    let time = HedgeAfter::Time(Duration::from_millis(50));
+    assert_eq!(hedge("hedge = \"50ms\""), Some(time));
+    let percentile = HedgeAfter::Percentile(95);
+    assert_eq!(hedge("hedge = \"p95\""), Some(percentile));
 }
 
 #[test]

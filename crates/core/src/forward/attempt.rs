@@ -20,8 +20,8 @@ use crate::transport::{Attempt, Transport};
 pub(super) struct Failure {
     /// What the client is told if nobody else is asked.
     pub(super) reason: Reason,
-    /// What the member is told.
-    pub(super) outcome: Outcome,
+    /// What the member is told, as a rule.
+    outcome: Outcome,
     /// May the backend have seen the request?
     pub(super) delivered: Delivered,
     /// The request, when nothing of it was sent.
@@ -31,6 +31,15 @@ pub(super) struct Failure {
 }
 
 impl Failure {
+    /// What the member is told. What earlier attempts left of the total may be too short for anybody to be judged by:
+    /// then the attempt was `hurried`.
+    pub(super) fn outcome(&self, hurried: bool) -> Outcome {
+        match self.outcome {
+            Outcome::ConnectFailed(Cause::TimedOut) if hurried => Outcome::Abandoned,
+            outcome => outcome,
+        }
+    }
+
     /// The client's or this machine's fault: elsewhere it would be the same.
     pub(super) fn is_ours(&self) -> bool {
         self.outcome == Outcome::Abandoned

@@ -19,6 +19,10 @@ pub(super) struct Errand<C: Timer> {
     body_bytes_max: Option<u64>,
     /// The head once more and its body, for a request that may be repeated after delivery. Others cost no copy.
     again: Option<(Parts, Option<Arc<Replay>>)>,
+    /// It may be sent to two members at a time.
+    safe: bool,
+    /// It has no `Host`: each member is called by its address.
+    pub(super) hostless: bool,
     /// How the upload of the request that was made last stands; `None` without a body.
     progress: Option<Arc<Progress>>,
     /// What the pool's algorithm hashes of it, if it does.
@@ -43,6 +47,8 @@ impl<C: Timer> Errand<C> {
             shape: asked.shape,
             body_bytes_max,
             again: None,
+            safe: false,
+            hostless: asked.hostless,
             progress: None,
             key: None,
             shown: None,
@@ -54,6 +60,7 @@ impl<C: Timer> Errand<C> {
         let body = match (asked.shape, repeatable) {
             (Shape::Empty, false) => Body::empty(),
             (Shape::Empty, true) => {
+                errand.safe = head.method.is_safe();
                 errand.again = Some((head.clone(), None));
                 Body::empty()
             }
@@ -75,6 +82,17 @@ impl<C: Timer> Errand<C> {
             Some((_, None)) => true,
             Some((_, Some(replay))) => replay.is_whole(),
         }
+    }
+
+    /// Is it of a safe method (RFC 9110 §9.2.1), without a body, and could it be made again?
+    pub(super) fn may_be_sent_twice(&self) -> bool {
+        self.safe
+    }
+
+    /// The request once more, while it is under way.
+    pub(super) fn twin(&self) -> Option<Request<Body>> {
+        let (head, _) = self.again.as_ref().filter(|_| self.safe)?;
+        Some(Request::from_parts(head.clone(), Body::empty()))
     }
 
     /// The request from its beginning; `None` if it cannot be repeated.

@@ -11,6 +11,7 @@ mod deadline;
 mod downstream;
 mod errand;
 mod headers;
+mod hedge;
 mod key;
 mod local_reply;
 mod record;
@@ -40,12 +41,13 @@ use self::body::Answer;
 use self::deadline::Patience;
 use self::errand::Errand;
 use self::headers::{Asked, Context, RequestRules, Shape};
+use self::hedge::Sent;
 use self::record::{Ending, Record};
 use self::retry::{Failed, Next};
 use self::sticky::StickyCookie;
 use self::upload::Progress;
 use crate::body::Body;
-use crate::config::settings::{HashKey, Settings};
+use crate::config::settings::{HashKey, HedgeAfter, Settings};
 use crate::error::{Cause, Reason};
 use crate::picker::Tried;
 use crate::pool::{Lease, Outcome, Room, Token};
@@ -55,6 +57,7 @@ use crate::transport::{Attempt, Reuse, Transport};
 use crate::upgrade::UpgradeHandle;
 
 pub use self::downstream::Downstream;
+pub use self::hedge::HedgeCounts;
 pub use self::local_reply::internal_error;
 pub use self::shared::Shared;
 pub use self::tunnel::Tunnel;
@@ -85,6 +88,7 @@ struct Rules {
     total: Option<Duration>,
     queue: Duration,
     retries: u32,
+    hedge: Option<HedgeAfter>,
     /// What the pool's algorithm hashes, if it does.
     key: Option<HashKey>,
     tunnel_idle: Duration,
@@ -137,6 +141,7 @@ impl<T: Transport, C: Timer> Forwarder<T, C> {
             total: pool.total,
             queue: pool.queue.timeout,
             retries: pool.retries,
+            hedge: pool.hedge,
             key: settings.pool.balance.key().cloned(),
             tunnel_idle: limits.tunnel_idle,
             backend_header: settings.debug.backend_header.clone(),
@@ -220,8 +225,9 @@ impl<T: Transport, C: Timer> Forwarder<T, C> {
         let mut retries = 0;
         let mut rescue = None;
         let mut now = visit.began;
+        let mut hedged = false;
         loop {
-            let mut lease = match rescue.take() {
+            let lease = match rescue.take() {
                 Some(lease) => lease,
                 None => {
                     self.choose(&mut tried, &errand, last, retries, visit.total, now)
@@ -232,11 +238,31 @@ impl<T: Transport, C: Timer> Forwarder<T, C> {
             if asked.hostless {
                 name_host(&mut request, &lease);
             }
-            let mut rescuer = |now| self.rescue(&mut tried, &errand, retries, now);
-            let mut failure = match self
-                .attempt(&mut lease, request, &errand, visit.total, &mut rescuer)
-                .await
-            {
+            let after = match hedged {
+                false => self.hedge_after(&errand, &lease, retries),
+                true => None,
+            };
+            let sent = match after {
+                None => {
+                    let mut lease = lease;
+                    let mut rescuer = |now| self.rescue(&mut tried, &errand, retries, now);
+                    let result = self
+                        .attempt(&mut lease, request, &errand, visit.total, &mut rescuer)
+                        .await;
+                    Sent { lease, result }
+                }
+                Some(after) => {
+                    let first = (lease, request);
+                    // Boxed, so that those who do not hedge need not carry it.
+                    let both = self.hedged(after, first, &errand, (&mut tried, retries), visit);
+                    let sent;
+                    (sent, hedged) = Box::pin(both).await;
+                    retries += u32::from(hedged);
+                    sent
+                }
+            };
+            let lease = sent.lease;
+            let mut failure = match sent.result {
                 Ok(response) => {
                     return Ok(Answered {
                         lease,
@@ -247,12 +273,7 @@ impl<T: Transport, C: Timer> Forwarder<T, C> {
                 Err(failure) => failure,
             };
             now = self.timer.now();
-            // What earlier attempts left of the total may be too short for anybody to be judged by.
-            let hurried = retries > 0 && now >= visit.total;
-            let outcome = match failure.outcome {
-                Outcome::ConnectFailed(Cause::TimedOut) if hurried => Outcome::Abandoned,
-                outcome => outcome,
-            };
+            let outcome = failure.outcome(retries > 0 && now >= visit.total);
             last = failure.reason;
             rescue = failure.rescue.take();
             request = if rescue.is_some() {

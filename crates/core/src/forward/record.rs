@@ -9,7 +9,7 @@ use http::{HeaderValue, StatusCode};
 
 use super::Shared;
 use crate::error::Reason;
-use crate::event::{End, Exchange, Observer};
+use crate::event::{End, Exchange, Hedge, Observer};
 use crate::pool::{Lease, Outcome};
 use crate::time::{Instant, Timer};
 
@@ -42,6 +42,7 @@ impl<C: Timer> Record<C> {
                 pool: Arc::clone(shared.pool.name()),
                 member: None,
                 attempts: 0,
+                hedge: None,
                 reason: None,
                 end: End::ClientGone,
             };
@@ -58,6 +59,24 @@ impl<C: Timer> Record<C> {
         if let Some((_, exchange)) = &mut self.open {
             exchange.attempts = exchange.attempts.saturating_add(1);
             exchange.member = Some(Arc::clone(lease.member().name()));
+        }
+    }
+
+    /// A second attempt begins beside the one that runs.
+    pub(super) fn hedged(&mut self, lease: &Lease) {
+        self.attempt(lease);
+        if let Some((_, exchange)) = &mut self.open {
+            exchange.hedge = Some(Hedge::Lost);
+        }
+    }
+
+    /// Of two attempts that ran side by side this one counts; it `won` if it is the second and has an answer.
+    pub(super) fn settled(&mut self, lease: &Lease, won: bool) {
+        if let Some((_, exchange)) = &mut self.open {
+            exchange.member = Some(Arc::clone(lease.member().name()));
+            if won {
+                exchange.hedge = Some(Hedge::Won);
+            }
         }
     }
 

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::budget::Budget;
+use super::hedge::{HedgeCounts, HedgeTally};
 use super::replay::Memory;
 use crate::config::settings::Settings;
 use crate::event::Observer;
@@ -17,6 +18,7 @@ pub struct Shared {
     pub observer: Arc<dyn Observer>,
     pub(super) budget: Budget,
     pub(super) memory: Arc<Memory>,
+    pub(super) hedges: HedgeTally,
 }
 
 impl Shared {
@@ -31,7 +33,13 @@ impl Shared {
             observer,
             budget: Budget::new(settings.pool.limits.retry_budget_percent),
             memory: Arc::default(),
+            hedges: HedgeTally::default(),
         })
+    }
+
+    /// Second attempts beside the first, since the start.
+    pub fn hedges(&self) -> HedgeCounts {
+        self.hedges.counts()
     }
 }
 

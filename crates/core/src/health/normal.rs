@@ -38,7 +38,7 @@ pub(crate) fn next_age(age: Duration) -> Option<Duration> {
 }
 
 /// A class of answers: those that make waits of the levels up to its own unsurprising.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) struct Class(usize);
 
 impl Class {
@@ -96,6 +96,22 @@ impl Counts {
         for (mine, theirs) in self.0.iter_mut().zip(other.0) {
             *mine = mine.saturating_add(theirs);
         }
+    }
+
+    /// So long took so many of a hundred answers at most, rounded up to what is told apart: 25 ms, 38 ms, 50 ms and so
+    /// on; `None` while too little is known, or beyond the last of these.
+    pub(crate) fn percentile(&self, percent: u32) -> Option<Duration> {
+        let total = self.total();
+        if total < KNOWN_POOL {
+            return None;
+        }
+        let mut below: u64 = 0;
+        let class = self.0.iter().position(|&count| {
+            below += u64::from(count);
+            below * 100 >= u64::from(total) * u64::from(percent)
+        })?;
+        let ms = AGES_MS.get(class)?;
+        Some(Duration::from_millis(*ms) / MARGIN)
     }
 
     fn total(&self) -> u32 {
@@ -158,6 +174,29 @@ mod tests {
             (0..count).for_each(|_| times.add(Class::of(ms(first_byte))));
         }
         times.counts()
+    }
+
+    #[test]
+    fn a_percentile_is_rounded_up_to_what_is_told_apart() {
+        let times = Times::default();
+        let add = |count: u32, ms: u64| {
+            (0..count).for_each(|_| times.add(Class::of(Duration::from_millis(ms))));
+        };
+        add(KNOWN_POOL - 1, 5);
+        assert_eq!(times.counts().percentile(50), None, "too little is known");
+        add(1, 26);
+        let at = |percent| {
+            times
+                .counts()
+                .percentile(percent)
+                .map(|time| time.as_micros())
+        };
+        assert_eq!((at(99), at(50)), (Some(25_000), Some(25_000)));
+        add(10, 26);
+        // 99 of 110 are fast.
+        assert_eq!((at(90), at(91)), (Some(25_000), Some(37_500)));
+        add(110, 60_000);
+        assert_eq!((at(50), at(51)), (Some(37_500), None));
     }
 
     #[test]

@@ -143,6 +143,11 @@ impl Lease {
         self.finish(outcome, now);
     }
 
+    /// Is it the one request that tests its member?
+    pub(crate) fn is_trial(&self) -> bool {
+        self.trial
+    }
+
     /// Is it the one request that tests whether a stalled member is back?
     pub(crate) fn tests_a_stalled_member(&self) -> bool {
         self.trial && self.member.is_stalled()
@@ -197,7 +202,13 @@ impl Lease {
 
     fn end(&mut self, outcome: Outcome) {
         self.ended = true;
-        self.stop_waiting();
+        let sent = self.waiting;
+        let counted = self.stop_waiting();
+        if outcome == Outcome::Abandoned
+            && let Some(sent) = sent
+        {
+            self.member.gave_up(sent, counted);
+        }
         self.member.end(outcome);
         self.pool.queue().call();
     }

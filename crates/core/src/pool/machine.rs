@@ -156,6 +156,11 @@ impl Pool {
         std::mem::take(&mut self.urgent)
     }
 
+    /// How long the answers of all members took, as of the last regular look.
+    pub(super) fn learned(&self) -> &Counts {
+        &self.learned
+    }
+
     /// The probes to start now, and when to ask again. `look`: a member may be silent that was not expected to be.
     pub(super) fn due(&mut self, look: bool, now: Instant) -> (Vec<Probe>, Instant) {
         if look {

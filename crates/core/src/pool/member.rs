@@ -333,6 +333,14 @@ impl Member {
         }
     }
 
+    /// An attempt was given up after `time` without a byte: so slow it is, at least.
+    pub(crate) fn note_slowness(&self, time: Duration, now: Instant) {
+        let nanos = time.as_nanos() as f64;
+        if self.latency(now).is_none_or(|mean| mean < nanos) {
+            self.note_latency(time, now);
+        }
+    }
+
     /// The mean time to the first byte in nanoseconds, as it counts now; `None` before there was one.
     pub(crate) fn latency(&self, now: Instant) -> Option<f64> {
         self.latency.as_ref()?.read(now)
@@ -399,6 +407,18 @@ impl Member {
         match counted {
             None => self.times.add(class),
             Some(before) => self.times.recount(before, class),
+        }
+    }
+
+    /// A request that was sent then is not waited for any more. What was answered meanwhile has overtaken it: it is one of
+    /// the slow ones, and who gives up early must not make the others look usual.
+    pub(super) fn gave_up(&self, sent: Instant, counted: Option<Class>) {
+        let class = Class::of(self.last_byte().saturating_since(sent));
+        if class > counted.unwrap_or_default() {
+            match counted {
+                None => self.times.add(class),
+                Some(before) => self.times.recount(before, class),
+            }
         }
     }
 

@@ -1,9 +1,10 @@
 //! The pool as everybody shares it: one mutex for transitions, one published snapshot for picks.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Context;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use futures::task::AtomicWaker;
@@ -12,7 +13,7 @@ use super::machine::{Pool, Report};
 use super::queue::Queue;
 use super::sticky::{Token, Tokens};
 use super::{Lease, Member, MemberView, Snapshot, Timeline};
-use crate::config::settings::PoolSettings;
+use crate::config::settings::{HedgeAfter, PoolSettings};
 use crate::error::Cause;
 use crate::event::{Command, Observer, RequestFailure, Transition};
 use crate::health::probe::{Finding, Probe};
@@ -56,6 +57,15 @@ pub struct SharedPool {
     rung: AtomicBool,
     monitor: AtomicWaker,
     queue: Arc<Queue>,
+    /// How long most answers take, where somebody asks for it.
+    usual: Option<Usual>,
+}
+
+/// A percentile of the pool's time to the first byte.
+struct Usual {
+    percent: u32,
+    /// Zero while too little is known.
+    nanos: AtomicU64,
 }
 
 impl SharedPool {
@@ -85,6 +95,13 @@ impl SharedPool {
             rung: AtomicBool::new(false),
             monitor: AtomicWaker::new(),
             queue: Queue::new(settings.limits.queue.size),
+            usual: match settings.limits.hedge {
+                Some(HedgeAfter::Percentile(percent)) => Some(Usual {
+                    percent,
+                    nanos: AtomicU64::new(0),
+                }),
+                Some(HedgeAfter::Time(_)) | None => None,
+            },
         })
     }
 
@@ -137,6 +154,13 @@ impl SharedPool {
     /// Those that wait for a place.
     pub(crate) fn queue(&self) -> &Arc<Queue> {
         &self.queue
+    }
+
+    /// As long as the percentage of answers that hedging waits for took until their first byte, as of the last second;
+    /// `None` while too little is known, or when nobody asks.
+    pub(crate) fn usual_first_byte(&self) -> Option<Duration> {
+        let nanos = self.usual.as_ref()?.nanos.load(Ordering::Relaxed);
+        (nanos > 0).then(|| Duration::from_nanos(nanos))
     }
 
     /// How many requests wait for a place, because every eligible member is at its limit.
@@ -235,7 +259,15 @@ impl SharedPool {
     /// What the monitor has to start now, and when it must ask again at the latest.
     pub(crate) fn due(&self, now: Instant) -> (Vec<Probe>, Instant) {
         let look = self.look.swap(false, Ordering::SeqCst);
-        self.apply(|pool| pool.due(look, now))
+        self.apply(|pool| {
+            let due = pool.due(look, now);
+            if let Some(usual) = &self.usual {
+                let time = pool.learned().percentile(usual.percent);
+                let nanos = time.map_or(0, |time| u64::try_from(time.as_nanos()).unwrap_or(0));
+                usual.nanos.store(nanos, Ordering::Relaxed);
+            }
+            due
+        })
     }
 
     /// A probe has its verdict.

@@ -58,6 +58,9 @@ pub(super) fn exchange(time: Timestamp, exchange: &Exchange) -> String {
         None => object.number("member", "null"),
     }
     object.number("attempts", exchange.attempts);
+    if let Some(hedge) = exchange.hedge {
+        object.text("hedge", hedge.as_str());
+    }
     match cause(exchange) {
         Some(cause) => object.text("cause", cause),
         None => object.number("cause", "null"),

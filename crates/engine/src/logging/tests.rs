@@ -3,7 +3,7 @@ use std::time::Duration;
 use futures::executor::block_on;
 use http::{HeaderValue, Method, StatusCode};
 use lb_core::error::{BodyCause, Cause, Reason};
-use lb_core::event::{End, ProbeFailure, State, Trigger};
+use lb_core::event::{End, Hedge, ProbeFailure, State, Trigger};
 use lb_core::time::Instant;
 
 use super::*;
@@ -45,6 +45,7 @@ fn exchange() -> Exchange {
         pool: "app".into(),
         member: Some("127.0.0.1:9001".into()),
         attempts: 1,
+        hedge: None,
         reason: None,
         end: End::Complete,
     }
@@ -64,6 +65,22 @@ fn an_exchange_is_one_line_without_its_query() {
          \"client\":\"192.0.2.7:50000\",\"method\":\"GET\",\"path\":\"/a/b\",\"status\":200,\"bytes\":345,\"duration\":0.001234,\"pool\":\"app\",\
          \"member\":\"127.0.0.1:9001\",\"attempts\":1,\"cause\":null}\n"
     );
+}
+
+#[test]
+fn an_exchange_that_was_hedged_says_how_that_ended() {
+    for (hedge, word) in [(Hedge::Won, "won"), (Hedge::Lost, "lost")] {
+        let hedged = Exchange {
+            attempts: 2,
+            hedge: Some(hedge),
+            ..exchange()
+        };
+        let (text, json) = both(|log| log.exchange(&hedged));
+        let expected = format!(" attempts=2 hedge={word} id=4f2a\n");
+        assert!(text.ends_with(&expected), "{text}");
+        let expected = format!("\"attempts\":2,\"hedge\":\"{word}\",\"cause\":null}}\n");
+        assert!(json.ends_with(&expected), "{json}");
+    }
 }
 
 #[test]

@@ -67,6 +67,9 @@ pub(super) fn exchange(time: Timestamp, exchange: &Exchange) -> String {
     if exchange.attempts != 1 {
         let _ = write!(line, " attempts={}", exchange.attempts);
     }
+    if let Some(hedge) = exchange.hedge {
+        let _ = write!(line, " hedge={}", hedge.as_str());
+    }
     if let Some(cause) = cause(exchange) {
         let _ = write!(line, " cause={cause}");
     }

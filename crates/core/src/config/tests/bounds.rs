@@ -67,6 +67,30 @@ fn values_out_of_bounds_are_refused_with_the_reason() {
                 .to_owned(),
         ),
         (
+            "limits = { hedge = \"p49\" }".to_owned(),
+            "pool.app.limits.hedge: found `p49` | a percentile from \"p50\" to \"p99\", or a duration such as \"50ms\" | so \
+             many of a hundred answers begin sooner; the others are asked for twice"
+                .to_owned(),
+        ),
+        (
+            "limits = { hedge = 50 }".to_owned(),
+            "pool.app.limits.hedge: found the number 50 without a unit | a duration such as \"2s\" | the units are ms, s, m \
+             and h"
+                .to_owned(),
+        ),
+        (
+            "limits = { hedge = \"50ms\", retries = 0 }".to_owned(),
+            "pool.app.limits.hedge: a hedge together with retries = 0 is never made | \"off\" | a hedge is one of the \
+             retries, and paid from their budget"
+                .to_owned(),
+        ),
+        (
+            "limits = { hedge = \"p95\", retry-budget = \"0%\" }".to_owned(),
+            "pool.app.limits.hedge: a hedge together with retry-budget = \"0%\" is never made | \"off\" | a hedge is one of \
+             the retries, and paid from their budget"
+                .to_owned(),
+        ),
+        (
             "limits = { retry-budget = 20 }".to_owned(),
             "pool.app.limits.retry-budget: found the number 20 | a share such as \"20%\" | a share is a string with a \
              percent sign"

@@ -4,6 +4,7 @@ mod bodies;
 mod full;
 
 mod hashing;
+mod hedge;
 mod rescue;
 mod sticky;
 mod tunnels;

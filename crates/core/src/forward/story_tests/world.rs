@@ -43,6 +43,8 @@ pub(super) enum Act {
     Echo,
     /// Takes the request and does nothing.
     Hang,
+    /// Waits so long and then does this, or answers its name.
+    After(Duration, Option<Box<Act>>),
     /// Takes so long before each look at the body, and never answers.
     ReadThenHang(Duration),
 }
@@ -128,7 +130,17 @@ impl Wire {
         ) {
             self.0.delivered.fetch_add(1, Ordering::SeqCst);
         }
+        let act = match act {
+            Some(Act::After(time, then)) => {
+                let clock = &self.0.clock;
+                clock.sleep_until(clock.now() + time).await;
+                then.map(|then| *then)
+            }
+            act => act,
+        };
         match act {
+            // Nobody waits twice.
+            Some(Act::After(..)) => pending().await,
             Some(Act::Refuse) => unsent(Phase::Connect, Cause::Refused, body),
             Some(Act::ConnectTimeout) => {
                 self.0.clock.sleep_until(to.connect_deadline).await;
@@ -359,6 +371,12 @@ impl World {
     /// Takes one retry from the budget, if there is any.
     pub(super) fn spend_a_retry(&self) -> bool {
         self.shared.budget.withdraw(self.now())
+    }
+
+    /// Hedges begun and won so far.
+    pub(super) fn hedges(&self) -> (u64, u64) {
+        let counts = self.shared.hedges();
+        (counts.started, counts.won)
     }
 
     /// Lets the monitor do what is due.

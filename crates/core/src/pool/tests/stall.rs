@@ -4,6 +4,7 @@ use std::sync::atomic::AtomicUsize;
 use std::task::{Wake, Waker};
 
 use super::*;
+use crate::health::normal::{Class, Times};
 
 #[derive(Default)]
 struct Wakes(AtomicUsize);
@@ -36,6 +37,21 @@ fn busy(members: usize, answers: u64) -> World {
         world.due(ms);
     }
     world
+}
+
+#[test]
+fn a_request_that_others_overtook_counts_as_slow_when_it_is_given_up() {
+    let world = World::up(1, Health::Off);
+    let expected = Times::default();
+    let (overtaken, early) = (world.pick(1000).unwrap(), world.pick(1055).unwrap());
+    let mut other = world.pick(1055).unwrap();
+    other.byte(at(1060));
+    expected.add(Class::of(Duration::from_millis(5)));
+    drop(overtaken);
+    drop(early);
+    expected.add(Class::of(Duration::from_millis(60)));
+    let member = Arc::clone(other.member());
+    assert_eq!(member.learned(), expected.counts());
 }
 
 #[test]
