@@ -9,6 +9,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use futures::channel::oneshot;
 use futures::future::{Either, join_all, select};
 use futures::stream::{Stream, StreamExt as _};
@@ -206,10 +207,8 @@ impl<R: Runtime> Worker<R> {
             acceptors.push(acceptor.run(listener, move |stream, peer, slot| {
                 let guard = watch.add(site.timer.now());
                 let connection = serve::<R::Net, _, _>(site.clone(), stream, peer, guard);
-                spawn.spawn(async move {
-                    connection.await;
-                    drop(slot);
-                });
+                // An async block would keep the future twice: as what it captures and as what it awaits.
+                spawn.spawn(connection.map(move |()| drop(slot)));
             }));
         }
 

@@ -1,9 +1,11 @@
 //! One attempt: a send with a deadline over it, and what a failure means.
 
 use std::future::{Future, poll_fn};
+use std::mem;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use http::{Request, Response};
 
@@ -13,7 +15,7 @@ use crate::body::Body;
 use crate::error::{Cause, Delivered, Fault, Phase, Reason, TransportError};
 use crate::pool::{Lease, Outcome};
 use crate::time::{Instant, Timer};
-use crate::transport::{Attempt, Transport};
+use crate::transport::{Attempt, Reuse, Transport};
 
 /// An attempt that brought no response head.
 #[derive(Debug)]
@@ -126,32 +128,40 @@ pub(super) struct Limits<'a> {
     /// How the request body stands; `None` without one.
     pub(super) upload: Option<&'a Arc<Progress>>,
     pub(super) patience: &'a Patience,
+    /// The time to connect.
+    pub(super) connect: Duration,
     /// When the whole exchange must be over.
     pub(super) total: Instant,
 }
 
-/// Sends `request` and waits for the response head, with one sleep at a time. While its member is stalled, every wake
+/// Takes `request`, sends it and waits for the response head, with one sleep at a time. While its member is stalled, every wake
 /// asks `rescue` for another one: what it grants ends the attempt.
 ///
 /// Dropping the future cancels the attempt.
 pub(super) async fn send<T: Transport, C: Timer>(
     transport: &T,
     timer: &C,
-    attempt: &Attempt<'_>,
     lease: &mut Lease,
-    request: Request<Body>,
-    limits: &Limits<'_>,
+    request: &mut Request<Body>,
+    limits: Limits<'_>,
     rescue: &mut (dyn FnMut(Instant) -> Option<Lease> + Send),
 ) -> Result<Response<Body>, Failure> {
-    let &Limits {
+    let Limits {
         upload,
         patience,
+        connect,
         total,
     } = limits;
     let began = lease.picked();
+    let member = Arc::clone(lease.member());
+    let attempt = Attempt {
+        backend: member.backend(),
+        connect_deadline: total.min(began + connect),
+        reuse: Reuse::Allowed,
+    };
     // At the first poll no time has passed.
     let mut first = Some(began);
-    let mut sending = pin!(transport.send(attempt, request));
+    let mut sending = pin!(transport.send(&attempt, mem::take(request)));
     let mut sleep = pin!(None::<C::Sleep>);
     // Nobody can answer a request that is still going up, so that time is no silence of the member's.
     let mut going_up = upload;

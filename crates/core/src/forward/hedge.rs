@@ -158,7 +158,7 @@ impl<T: Transport, C: Timer> Forwarder<T, C> {
         &self,
         race: &Racing<'_>,
         mut lease: Lease,
-        request: Request<Body>,
+        mut request: Request<Body>,
         errand: &Errand<C>,
         total: Instant,
     ) -> Sent {
@@ -171,7 +171,7 @@ impl<T: Transport, C: Timer> Forwarder<T, C> {
             })
         };
         let result = self
-            .attempt(&mut lease, request, errand, total, &mut rescue)
+            .attempt(&mut lease, &mut request, errand, total, &mut rescue)
             .await;
         Sent { lease, result }
     }

@@ -28,11 +28,12 @@ mod story_tests;
 #[cfg(test)]
 mod testing;
 
+use std::future::Future;
+use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::HOST;
-use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body::Body as _;
 
@@ -40,7 +41,7 @@ use self::attempt::Failure;
 use self::body::Answer;
 use self::deadline::Patience;
 use self::errand::Errand;
-use self::headers::{Asked, Context, RequestRules, Shape};
+use self::headers::{Context, RequestRules, Shape};
 use self::hedge::Sent;
 use self::record::{Ending, Record};
 use self::retry::{Failed, Next};
@@ -53,7 +54,7 @@ use crate::picker::Tried;
 use crate::pool::{Lease, Outcome, Room, Token};
 use crate::rng::Rng;
 use crate::time::{Instant, Timer};
-use crate::transport::{Attempt, Reuse, Transport};
+use crate::transport::Transport;
 use crate::upgrade::UpgradeHandle;
 
 pub use self::downstream::Downstream;
@@ -109,6 +110,15 @@ struct Visit<C: Timer> {
     secure: bool,
 }
 
+/// A request that is fit to be sent.
+struct Begun<C: Timer> {
+    visit: Visit<C>,
+    errand: Errand<C>,
+    request: Request<Body>,
+    /// The client's connection, if it is to become a tunnel.
+    client: Option<UpgradeHandle>,
+}
+
 /// A response head, who sent it, and how the upload stands meanwhile.
 struct Answered {
     lease: Lease,
@@ -161,13 +171,36 @@ impl<T: Transport, C: Timer> Forwarder<T, C> {
     ///
     /// Dropping the future cancels the attempt that runs and reports the client as gone.
     pub async fn forward(&self, request: Request<Body>, from: &Downstream) -> Forwarded {
+        let Begun {
+            mut visit,
+            mut errand,
+            mut request,
+            client,
+        } = match self.begin(request, from) {
+            Ok(begun) => begun,
+            Err(refused) => return *refused,
+        };
+        match self
+            .try_members(&mut visit, &mut errand, &mut request)
+            .await
+        {
+            Ok(answered) => self.answer(visit, answered, client),
+            Err(reason) => self.refuse(visit, reason),
+        }
+    }
+
+    /// Everything that needs no waiting.
+    ///
+    /// # Errors
+    /// The answer to a request that is not forwarded.
+    fn begin(&self, request: Request<Body>, from: &Downstream) -> Result<Begun<C>, Box<Forwarded>> {
         let now = self.timer.now();
         self.shared.budget.deposit(now);
         let (mut head, body) = request.into_parts();
         let id = headers::request_id(&head.headers, &self.rng);
         let record = Record::open(&self.shared, &self.timer, &head, &id, from.peer(), now);
         let client = head.extensions.remove::<UpgradeHandle>();
-        let mut visit = Visit {
+        let visit = Visit {
             method: head.method.clone(),
             id,
             record,
@@ -191,25 +224,11 @@ impl<T: Transport, C: Timer> Forwarder<T, C> {
         );
         let asked = match prepared {
             Ok(asked) => asked,
-            Err(reason) => return self.refuse(visit, reason),
+            Err(reason) => return Err(Box::new(self.refuse(visit, reason))),
         };
-        match self.try_members(&mut visit, head, body, asked).await {
-            Ok(answered) => self.answer(visit, answered, client.filter(|_| asked.upgrade)),
-            Err(reason) => self.refuse(visit, reason),
-        }
-    }
-
-    /// Asks one member after the other until one answers or the rules say stop.
-    async fn try_members(
-        &self,
-        visit: &mut Visit<C>,
-        head: Parts,
-        body: Body,
-        asked: Asked,
-    ) -> Result<Answered, Reason> {
         let by = self.rules.key.as_ref();
         let key = by.and_then(|by| key::digest_of(by, &head, &self.rules.request.trusted));
-        let (mut errand, mut request) = Errand::new(
+        let (mut errand, request) = Errand::new(
             head,
             body,
             asked,
@@ -220,6 +239,21 @@ impl<T: Transport, C: Timer> Forwarder<T, C> {
         );
         errand.key = key;
         errand.shown = visit.shown;
+        Ok(Begun {
+            visit,
+            errand,
+            request,
+            client: client.filter(|_| asked.upgrade),
+        })
+    }
+
+    /// Asks one member after the other until one answers or the rules say stop.
+    async fn try_members(
+        &self,
+        visit: &mut Visit<C>,
+        errand: &mut Errand<C>,
+        request: &mut Request<Body>,
+    ) -> Result<Answered, Reason> {
         let mut tried = Tried::new();
         let mut last = Reason::NoMember;
         let mut retries = 0;
@@ -230,31 +264,31 @@ impl<T: Transport, C: Timer> Forwarder<T, C> {
             let lease = match rescue.take() {
                 Some(lease) => lease,
                 None => {
-                    self.choose(&mut tried, &errand, last, retries, visit.total, now)
+                    self.choose(&mut tried, errand, last, retries, visit.total, now)
                         .await?
                 }
             };
             visit.record.attempt(&lease);
-            if asked.hostless {
-                name_host(&mut request, &lease);
+            if errand.hostless {
+                name_host(request, &lease);
             }
             let after = match hedged {
-                false => self.hedge_after(&errand, &lease, retries),
+                false => self.hedge_after(errand, &lease, retries),
                 true => None,
             };
             let sent = match after {
                 None => {
                     let mut lease = lease;
-                    let mut rescuer = |now| self.rescue(&mut tried, &errand, retries, now);
+                    let mut rescuer = |now| self.rescue(&mut tried, errand, retries, now);
                     let result = self
-                        .attempt(&mut lease, request, &errand, visit.total, &mut rescuer)
+                        .attempt(&mut lease, request, errand, visit.total, &mut rescuer)
                         .await;
                     Sent { lease, result }
                 }
                 Some(after) => {
-                    let first = (lease, request);
+                    let first = (lease, mem::take(request));
                     // Boxed, so that those who do not hedge need not carry it.
-                    let both = self.hedged(after, first, &errand, (&mut tried, retries), visit);
+                    let both = self.hedged(after, first, errand, (&mut tried, retries), visit);
                     let sent;
                     (sent, hedged) = Box::pin(both).await;
                     retries += u32::from(hedged);
@@ -276,12 +310,12 @@ impl<T: Transport, C: Timer> Forwarder<T, C> {
             let outcome = failure.outcome(retries > 0 && now >= visit.total);
             last = failure.reason;
             rescue = failure.rescue.take();
-            request = if rescue.is_some() {
+            *request = if rescue.is_some() {
                 lease.leave(now);
                 errand.again().ok_or(last)?
             } else {
                 lease.finish(outcome, now);
-                self.next_request(failure, &mut errand, retries, now)?
+                self.next_request(failure, errand, retries, now)?
             };
             if now >= visit.total {
                 return Err(Reason::TotalTimeout);
@@ -387,35 +421,21 @@ impl<T: Transport, C: Timer> Forwarder<T, C> {
         lease
     }
 
-    async fn attempt(
-        &self,
-        lease: &mut Lease,
-        request: Request<Body>,
-        errand: &Errand<C>,
+    fn attempt<'a>(
+        &'a self,
+        lease: &'a mut Lease,
+        request: &'a mut Request<Body>,
+        errand: &'a Errand<C>,
         total: Instant,
-        rescue: &mut (dyn FnMut(Instant) -> Option<Lease> + Send),
-    ) -> Result<Response<Body>, Failure> {
-        let member = Arc::clone(lease.member());
-        let attempt = Attempt {
-            backend: member.backend(),
-            connect_deadline: total.min(lease.picked() + self.rules.connect),
-            reuse: Reuse::Allowed,
-        };
+        rescue: &'a mut (dyn FnMut(Instant) -> Option<Lease> + Send),
+    ) -> impl Future<Output = Result<Response<Body>, Failure>> + Send + 'a {
         let limits = attempt::Limits {
             upload: errand.progress(),
             patience: &self.rules.patience,
+            connect: self.rules.connect,
             total,
         };
-        attempt::send(
-            &self.transport,
-            &self.timer,
-            &attempt,
-            lease,
-            request,
-            &limits,
-            rescue,
-        )
-        .await
+        attempt::send(&self.transport, &self.timer, lease, request, limits, rescue)
     }
 
     /// The request for another member, or the reason to give up.

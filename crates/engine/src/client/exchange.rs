@@ -1,6 +1,7 @@
 //! One request and the head of its answer, on one connection.
 
 use std::future::{Future, poll_fn};
+use std::mem;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
@@ -22,8 +23,8 @@ use crate::duplex::DuplexStream;
 
 /// Why there is no answer.
 pub(super) enum Failure {
-    /// Nothing was sent; here is the request, as it was.
-    Unsent(Box<Request<Body>>, hyper::Error),
+    /// Nothing was sent; the request is back where it was.
+    Unsent(hyper::Error),
     /// Something may have been sent.
     Failed(TransportError),
 }
@@ -51,23 +52,27 @@ pub(super) fn prepare(request: &mut Request<Body>) {
     }
 }
 
-/// Sends `request` and waits for the head of the answer. Dropping the future closes the connection.
+/// Takes `request`, sends it, and waits for the head of the answer. Puts it back if nothing of it was sent.
+///
+/// Dropping the future closes the connection.
+// By reference, because each future that it is moved through would have room for it.
 pub(super) async fn exchange<S: Stream, C: Timer>(
     mut link: Box<Link<S>>,
-    mut request: Request<Body>,
+    request: &mut Request<Body>,
     idle: &Arc<Idle<S, C>>,
 ) -> Result<Response<Body>, Failure> {
-    let upgrade = request.headers().contains_key(UPGRADE);
+    let mut sending = mem::take(request);
+    let upgrade = sending.headers().contains_key(UPGRADE);
     if upgrade {
         link.allow_upgrade();
     }
-    link.facts.clear(request.body().is_end_stream());
+    link.facts.clear(sending.body().is_end_stream());
     let facts = link.facts.clone();
-    hyper::ext::on_informational(&mut request, move |_| facts.count_interim());
+    hyper::ext::on_informational(&mut sending, move |_| facts.count_interim());
     let facts = link.facts.clone();
     let sent = link
         .sender
-        .try_send_request(request.map(|body| Outgoing::new(body, facts)));
+        .try_send_request(sending.map(|body| Outgoing::new(body, facts)));
 
     let mut sent = pin!(sent);
     let mut finished = false;
@@ -87,10 +92,10 @@ pub(super) async fn exchange<S: Stream, C: Timer>(
         Ok(response) => response,
         Err(mut error) => {
             return Err(match error.take_message() {
-                Some(request) => Failure::Unsent(
-                    Box::new(request.map(|outgoing| outgoing.body)),
-                    error.into_error(),
-                ),
+                Some(unsent) => {
+                    *request = unsent.map(|outgoing| outgoing.body);
+                    Failure::Unsent(error.into_error())
+                }
                 None => {
                     let error = link.error.take().unwrap_or(error.into_error());
                     Failure::Failed(exchange_failure(error, &link.facts))

@@ -1,6 +1,7 @@
 //! The client as a [`Transport`].
 
 use std::convert::Infallible;
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -126,7 +127,7 @@ impl<N: Net, C: Timer> Client<N, C> {
     async fn send_fresh(
         &self,
         to: &Attempt<'_>,
-        request: Request<Body>,
+        mut request: Request<Body>,
     ) -> Result<Response<Body>, TransportError> {
         let inner = &*self.0;
         let address = &to.backend.address;
@@ -146,11 +147,11 @@ impl<N: Net, C: Timer> Client<N, C> {
             Err(error) => return Err(error.with_unsent(request)),
         };
         link.reusable = to.reuse == Reuse::Allowed;
-        match exchange(link, request, &inner.idle).await {
+        match exchange(link, &mut request, &inner.idle).await {
             Ok(response) => Ok(response),
-            Err(Failure::Unsent(request, error)) => {
+            Err(Failure::Unsent(error)) => {
                 let failure = TransportError::undelivered(Phase::SendHead, unsent_cause(&error));
-                Err(failure.with_source(error).with_unsent(*request))
+                Err(failure.with_source(error).with_unsent(request))
             }
             Err(Failure::Failed(error)) => Err(error),
         }
@@ -166,33 +167,40 @@ impl<N: Net, C: Timer> Client<N, C> {
 }
 
 impl<N: Net, C: Timer> Transport for Client<N, C> {
-    async fn send(
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "an async fn keeps `request` twice, as an argument and as a variable"
+    )]
+    fn send(
         &self,
         to: &Attempt<'_>,
         mut request: Request<Body>,
-    ) -> Result<Response<Body>, TransportError> {
-        if request.method() == Method::CONNECT {
-            // hyper would take a 2xx for a tunnel.
-            let error = TransportError::undelivered(Phase::SendHead, Cause::Unsupported);
-            return Err(error.with_unsent(request));
-        }
-        prepare(&mut request);
-        let stale_max = match to.reuse {
-            Reuse::Allowed => STALE_MAX,
-            Reuse::Fresh => 0,
-        };
-        for _ in 0..stale_max {
-            let Some(link) = self.0.idle.take(&to.backend.address) else {
-                break;
-            };
-            match exchange(link, request, &self.0.idle).await {
-                Ok(response) => return Ok(response),
-                Err(Failure::Failed(error)) => return Err(error),
-                // Closed by the server just now: nothing left, nobody needs to know.
-                Err(Failure::Unsent(unsent, _)) => request = *unsent,
+    ) -> impl Future<Output = Result<Response<Body>, TransportError>> + Send {
+        async move {
+            if request.method() == Method::CONNECT {
+                // hyper would take a 2xx for a tunnel.
+                let error = TransportError::undelivered(Phase::SendHead, Cause::Unsupported);
+                return Err(error.with_unsent(request));
             }
+            prepare(&mut request);
+            let stale_max = match to.reuse {
+                Reuse::Allowed => STALE_MAX,
+                Reuse::Fresh => 0,
+            };
+            for _ in 0..stale_max {
+                let Some(link) = self.0.idle.take(&to.backend.address) else {
+                    break;
+                };
+                match exchange(link, &mut request, &self.0.idle).await {
+                    Ok(response) => return Ok(response),
+                    Err(Failure::Failed(error)) => return Err(error),
+                    // Closed by the server just now: nothing left, nobody needs to know.
+                    Err(Failure::Unsent(_)) => {}
+                }
+            }
+            // Boxed, because few requests open a connection and every one would have to carry it.
+            Box::pin(self.send_fresh(to, request)).await
         }
-        self.send_fresh(to, request).await
     }
 
     async fn check(&self, to: &Attempt<'_>) -> Result<(), TransportError> {

@@ -116,10 +116,7 @@ pub(crate) async fn serve<N, T, C>(
         downstream: Downstream::new(peer, false),
     });
     let stream = ClientStream::<N, C>::new(stream, link.clone(), site.timer.clone());
-    let service = service_fn(|request| {
-        let (site, link) = (site.clone(), link.clone());
-        async move { Ok::<_, Infallible>(answer(&site, link, request).await) }
-    });
+    let service = service_fn(|request| answer(site.clone(), link.clone(), request));
     let mut connection = site.http.serve_connection(stream, service).with_upgrades();
     match drive(&mut connection, &link).await {
         Ended::Cut => return,
@@ -142,7 +139,8 @@ pub(crate) async fn serve<N, T, C>(
     if let Some(parts) = connection.into_parts()
         && (link.is_unread() || !parts.read_buf.is_empty())
     {
-        linger(parts.io, &site.timer).await;
+        // Boxed, because few connections come here and every one would have to carry it.
+        Box::pin(linger(parts.io, &site.timer)).await;
     }
     if let Some(tunnel) = link.tunnel() {
         link.watched.enter(Stage::Tunnel, site.timer.now());
@@ -202,10 +200,10 @@ where
 }
 
 async fn answer<T: Transport, C: Timer>(
-    site: &Site<T, C>,
+    site: Arc<Site<T, C>>,
     link: Arc<Link>,
     request: Request<Incoming>,
-) -> Response<Answer<C>> {
+) -> Result<Response<Answer<C>>, Infallible> {
     link.watched.enter(Stage::Busy, site.timer.now());
     let version = request.version();
     let is_head = request.method() == http::Method::HEAD;
@@ -239,14 +237,14 @@ async fn answer<T: Transport, C: Timer>(
             *response.version_mut() = version;
         }
     }
-    response.map(|body| Answer {
+    Ok(response.map(|body| Answer {
         body,
         watch: Some(link),
         // Without chunks nothing but a reset tells an HTTP/1.0 client that a body was cut.
         reset_when_cut: version == Version::HTTP_10,
         held: None,
         timer: site.timer.clone(),
-    })
+    }))
 }
 
 fn has_unknown_length(body: &Body) -> bool {
