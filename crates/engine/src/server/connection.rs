@@ -116,7 +116,8 @@ pub(crate) async fn serve<N, T, C>(
         downstream: Downstream::new(peer, false),
     });
     let stream = ClientStream::<N, C>::new(stream, link.clone(), site.timer.clone());
-    let service = service_fn(|request| answer(site.clone(), link.clone(), request));
+    // Boxed, because hyper has room for the future also while there is no request, and most connections are idle.
+    let service = service_fn(|request| Box::pin(answer(site.clone(), link.clone(), request)));
     let mut connection = site.http.serve_connection(stream, service).with_upgrades();
     match drive(&mut connection, &link).await {
         Ended::Cut => return,
