@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use http::{HeaderValue, Method, StatusCode, Uri};
 
+use crate::decision::Decision;
 use crate::error::{BodyCause, Cause, Reason};
 use crate::time::Instant;
 
@@ -278,6 +279,8 @@ pub struct Exchange {
     pub hedge: Option<Hedge>,
     /// Why the answer was a local one.
     pub reason: Option<Reason>,
+    /// What was decided, where that is why it was a local one: 502, 503, 504.
+    pub decision: Option<Box<Decision>>,
     /// How it ended.
     pub end: End,
 }

@@ -16,6 +16,7 @@
 pub mod backend;
 pub mod body;
 pub mod config;
+pub mod decision;
 pub mod error;
 pub mod event;
 pub mod forward;

@@ -92,6 +92,14 @@ struct Listener;
 impl Observer for Listener {}
 
 fn forwarder(frames: usize, observer: Arc<dyn Observer>) -> Forwarder<Answers, Still> {
+    forwarder_with(frames, observer, DebugSettings::default())
+}
+
+fn forwarder_with(
+    frames: usize,
+    observer: Arc<dyn Observer>,
+    debug: DebugSettings,
+) -> Forwarder<Answers, Still> {
     let backend = Backend::new(Address {
         host: "192.0.2.1".into(),
         port: 1,
@@ -105,7 +113,7 @@ fn forwarder(frames: usize, observer: Arc<dyn Observer>) -> Forwarder<Answers, S
         },
         limits: Limits::default(),
         log: LogSettings::default(),
-        debug: DebugSettings::default(),
+        debug,
     };
     let pool = SharedPool::new(
         &settings.pool,
@@ -158,6 +166,17 @@ fn a_record_that_somebody_wants_is_no_allocation() {
     let deaf = allocations(&forwarder(0, Arc::new(Silent)), &Method::GET);
     let heard = allocations(&forwarder(0, Arc::new(Listener)), &Method::GET);
     assert_eq!(heard, deaf);
+}
+
+#[test]
+fn a_decision_that_nobody_asks_for_is_no_allocation() {
+    let plain = allocations(&forwarder(0, Arc::new(Listener)), &Method::GET);
+    let debug = DebugSettings {
+        decision_header: Some(http::HeaderName::from_static("x-lb-decision")),
+        ..DebugSettings::default()
+    };
+    let ready = forwarder_with(0, Arc::new(Listener), debug);
+    assert_eq!(allocations(&ready, &Method::GET), plain);
 }
 
 #[test]

@@ -4,6 +4,8 @@
 //! text to print and the process's exit code: 0 for what was asked for, 1 for an invalid configuration, 2 for wrong
 //! usage.
 
+mod explain;
+
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
@@ -111,6 +113,9 @@ enum Sub {
     Run(Source),
     /// Read the configuration, report all mistakes, print what would run
     Check(Source),
+    /// Tell whom a request would be sent to, and why, without sending it
+    #[command(allow_missing_positional = true)]
+    Explain(explain::ExplainArgs),
     /// See it work: three backends, traffic, a kill, a freeze and a revival; nothing else is needed
     Demo(DemoArgs),
     /// Be one of the demo's backends
@@ -119,7 +124,7 @@ enum Sub {
 }
 
 /// Where the settings come from: a file or flags.
-#[derive(Args, Debug)]
+#[derive(Args, Debug, Default)]
 struct Source {
     /// The configuration, TOML or JSON [env: LB_CONFIG]
     #[arg(long, short, value_name = "FILE", conflicts_with_all = ["listen", "to", "check"])]
@@ -176,6 +181,11 @@ pub fn parse(
             let run = load(binary, source, env)?;
             Err(Exit::asked_for(config::summary(&run.settings)))
         }
+        Sub::Explain(mut args) => {
+            let source = std::mem::take(&mut args.source);
+            let run = load(binary, source, env)?;
+            explain::answer(&args, &run.settings).and_then(|text| Err(Exit::asked_for(text)))
+        }
         Sub::Demo(demo) => Ok(Command::Demo(Demo {
             once: demo.once,
             listen: demo.listen.as_deref().map(listen).transpose()?,
@@ -195,6 +205,7 @@ Examples:
   {binary} --listen :8080 --to 127.0.0.1:9001 --to 127.0.0.1:9002 --check /healthz
   {binary} --config lb.toml                       run what the file says
   {binary} check --config lb.toml                 what would run, or all mistakes
+  {binary} explain --config lb.toml http://site.example/ --from 10.1.2.3 --down 127.0.0.1:9001
 
 A file to begin with:
   [listen]

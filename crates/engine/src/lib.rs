@@ -6,6 +6,7 @@
 pub mod app;
 pub mod cli;
 pub mod client;
+mod decision;
 mod demo;
 pub mod duplex;
 mod files;

@@ -36,6 +36,7 @@ mod text;
 pub use clock::{SystemClock, Timestamp};
 pub use queue::Writer;
 
+pub(crate) use escape::clean;
 use form::Form;
 use queue::Queue;
 

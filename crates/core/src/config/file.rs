@@ -11,7 +11,7 @@ use super::pool;
 use super::raw::Value;
 use super::reader::{Item, set};
 use super::settings::{
-    AccessLog, Check, DebugSettings, Health, HttpCheck, Listener, LogFormat, LogSettings,
+    AccessLog, Check, DebugSettings, Health, HttpCheck, Limits, Listener, LogFormat, LogSettings,
     PoolSettings, ProbeSettings, Settings, StatusRanges, Workers,
 };
 use super::source::quoted;
@@ -49,7 +49,7 @@ pub(super) fn settings(mut file: Table<'_>) -> Option<Settings> {
     let log = file.take("log").map_or_else(LogSettings::default, log);
     let debug = file
         .take("debug")
-        .map_or_else(DebugSettings::default, debug);
+        .map_or_else(DebugSettings::default, |item| debug(item, &limits));
     file.finish(&LATER);
     Some(Settings {
         workers: workers?,
@@ -319,14 +319,30 @@ pub(super) fn parse_format(text: &str) -> Option<LogFormat> {
     }
 }
 
-fn debug(item: Item<'_>) -> DebugSettings {
+fn debug(item: Item<'_>, limits: &Limits) -> DebugSettings {
     let mut debug = DebugSettings::default();
-    if let Some(mut table) = item.table("a table", "the key is backend-header") {
-        debug.backend_header = table
-            .take("backend-header")
-            .and_then(|item| backend_header(&item));
-        table.finish(&[]);
+    let Some(mut table) = item.table("a table", "the keys are backend-header and decision-header")
+    else {
+        return debug;
+    };
+    let backend = table.take("backend-header");
+    debug.backend_header = backend.and_then(|item| header(&item, "X-Forwarded-Server"));
+    if let Some(item) = table.take("decision-header") {
+        debug.decision_header = header(&item, "X-LB-Decision");
+        let same = debug.decision_header.is_some() && debug.decision_header == debug.backend_header;
+        if same {
+            let problem = "backend-header has this name already";
+            item.fail(problem, "a name of its own", "");
+        } else if limits.trusted_proxies.is_empty() {
+            let help = "only these may ask for it; state their networks, or leave the key out";
+            item.fail(
+                "nobody could see it",
+                "limits.trusted-proxies beside it",
+                help,
+            );
+        }
     }
+    table.finish(&[]);
     debug
 }
 
@@ -351,19 +367,19 @@ const TAKEN: [&str; 17] = [
     "retry-after",
 ];
 
-fn backend_header(item: &Item<'_>) -> Option<HeaderName> {
-    const EXPECTED: &str = "the name of a header field such as \"X-Forwarded-Server\"";
-    let text = item.string(EXPECTED)?;
+fn header(item: &Item<'_>, example: &str) -> Option<HeaderName> {
+    let expected = &format!("the name of a header field such as \"{example}\"");
+    let text = item.string(expected)?;
     let name = HeaderName::from_bytes(text.as_bytes()).ok();
     match name {
         None => {
             let problem = format!("{} is no name of a header field", quoted(text));
-            item.fail(problem, EXPECTED, "it is off when the key is left out");
+            item.fail(problem, expected, "it is off when the key is left out");
             None
         }
         Some(name) if TAKEN.contains(&name.as_str()) => {
             let problem = format!("{} has a meaning of its own", quoted(text));
-            item.fail(problem, EXPECTED, "choose a name that nobody else uses");
+            item.fail(problem, expected, "choose a name that nobody else uses");
             None
         }
         name => name,

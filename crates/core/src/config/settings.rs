@@ -371,6 +371,8 @@ pub enum LogFormat {
 pub struct DebugSettings {
     /// A response header that tells clients which backend answered.
     pub backend_header: Option<HeaderName>,
+    /// A response header that tells the decision to trusted peers that [ask](crate::forward::EXPLAIN) for it.
+    pub decision_header: Option<HeaderName>,
 }
 
 impl fmt::Display for ListenAddress {

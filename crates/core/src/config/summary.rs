@@ -53,6 +53,12 @@ pub fn summary(settings: &Settings) -> String {
             &format_args!("responses name the server in {header}"),
         );
     }
+    if let Some(header) = &settings.debug.decision_header {
+        lines.row(
+            "debug",
+            &format_args!("trusted proxies may ask for the decision, in {header}"),
+        );
+    }
     let mut label = "limits";
     let changed = pool_limits(&pool.limits)
         .into_iter()

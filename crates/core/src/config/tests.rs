@@ -160,6 +160,7 @@ fn each_general_key_reaches_its_setting() {
         format = "json"
         [debug]
         backend-header = "X-Forwarded-Server"
+        decision-header = "X-LB-Decision"
         "#,
     );
     assert_eq!(
@@ -192,7 +193,10 @@ fn each_general_key_reaches_its_setting() {
             format: LogFormat::Json
         }
     );
+    let summary = crate::config::summary(&settings);
+    assert!(summary.contains("trusted proxies may ask for the decision, in x-lb-decision"));
     assert_eq!(settings.debug.backend_header.unwrap(), "x-forwarded-server");
+    assert_eq!(settings.debug.decision_header.unwrap(), "x-lb-decision");
 }
 
 #[test]

@@ -6,9 +6,10 @@ use http::Request;
 use http::request::Parts;
 
 use super::headers::{Asked, Shape};
-use super::replay::{self, Memory, Replay};
+use super::replay::{Memory, Replay};
 use super::upload::{Progress, Source, Upload};
 use crate::body::Body;
+use crate::decision::Obstacle;
 use crate::pool::Token;
 use crate::time::Timer;
 
@@ -18,7 +19,7 @@ pub(super) struct Errand<C: Timer> {
     shape: Shape,
     body_bytes_max: Option<u64>,
     /// The head once more and its body, for a request that may be repeated after delivery. Others cost no copy.
-    again: Option<(Parts, Option<Arc<Replay>>)>,
+    again: Result<(Parts, Option<Arc<Replay>>), Obstacle>,
     /// It may be sent to two members at a time.
     safe: bool,
     /// It has no `Host`: each member is called by its address.
@@ -32,13 +33,13 @@ pub(super) struct Errand<C: Timer> {
 }
 
 impl<C: Timer> Errand<C> {
-    /// The errand and its first request. `may_repeat` is false where retries are off.
+    /// The errand and its first request; `obstacle` is why it cannot be repeated, if it can't.
     pub(super) fn new(
         head: Parts,
         body: Body,
         asked: Asked,
         body_bytes_max: Option<u64>,
-        may_repeat: bool,
+        obstacle: Option<Obstacle>,
         memory: &Arc<Memory>,
         timer: &C,
     ) -> (Self, Request<Body>) {
@@ -46,42 +47,43 @@ impl<C: Timer> Errand<C> {
             timer: timer.clone(),
             shape: asked.shape,
             body_bytes_max,
-            again: None,
+            again: Err(obstacle.unwrap_or(Obstacle::BodyGone)),
             safe: false,
             hostless: asked.hostless,
             progress: None,
             key: None,
             shown: None,
         };
-        // RFC 9110 §9.2.2. An upgrade is not repeated: its backend may already speak another protocol.
-        let fits =
-            !matches!(asked.shape, Shape::Exact(length) if length > replay::BYTES_MAX as u64);
-        let repeatable = may_repeat && head.method.is_idempotent() && !asked.upgrade && fits;
-        let body = match (asked.shape, repeatable) {
+        let body = match (asked.shape, obstacle.is_none()) {
             (Shape::Empty, false) => Body::empty(),
             (Shape::Empty, true) => {
                 errand.safe = head.method.is_safe();
-                errand.again = Some((head.clone(), None));
+                errand.again = Ok((head.clone(), None));
                 Body::empty()
             }
             (_, false) => errand.upload(Source::Once(body)),
             (_, true) => {
                 let replay = Replay::new(body, memory);
                 let reader = replay.first();
-                errand.again = Some((head.clone(), Some(replay)));
+                errand.again = Ok((head.clone(), Some(replay)));
                 errand.upload(Source::Replayed(reader))
             }
         };
         (errand, Request::from_parts(head, body))
     }
 
+    /// Why the request cannot be made again; `None`: it can.
+    pub(super) fn obstacle(&self) -> Option<Obstacle> {
+        match &self.again {
+            Err(obstacle) => Some(*obstacle),
+            Ok((_, None)) => None,
+            Ok((_, Some(replay))) => (!replay.is_whole()).then_some(Obstacle::BodyGone),
+        }
+    }
+
     /// Could the request be made again?
     pub(super) fn is_repeatable(&self) -> bool {
-        match &self.again {
-            None => false,
-            Some((_, None)) => true,
-            Some((_, Some(replay))) => replay.is_whole(),
-        }
+        self.obstacle().is_none()
     }
 
     /// Is it of a safe method (RFC 9110 §9.2.1), without a body, and could it be made again?
@@ -91,13 +93,13 @@ impl<C: Timer> Errand<C> {
 
     /// The request once more, while it is under way.
     pub(super) fn twin(&self) -> Option<Request<Body>> {
-        let (head, _) = self.again.as_ref().filter(|_| self.safe)?;
+        let (head, _) = self.again.as_ref().ok().filter(|_| self.safe)?;
         Some(Request::from_parts(head.clone(), Body::empty()))
     }
 
     /// The request from its beginning; `None` if it cannot be repeated.
     pub(super) fn again(&mut self) -> Option<Request<Body>> {
-        let (head, replay) = self.again.as_ref()?;
+        let (head, replay) = self.again.as_ref().ok()?;
         let head = head.clone();
         let reader = match replay {
             None => None,

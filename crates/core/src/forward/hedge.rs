@@ -16,9 +16,11 @@ use http::{Request, Response};
 
 use super::attempt::Failure;
 use super::errand::Errand;
+use super::trail::Trail;
 use super::{Forwarder, Visit, name_host};
 use crate::body::Body;
 use crate::config::settings::HedgeAfter;
+use crate::decision::AttemptEnd;
 use crate::health::outlier::is_gateway_error;
 use crate::picker::Tried;
 use crate::pool::{Lease, Outcome};
@@ -128,6 +130,7 @@ impl<T: Transport, C: Timer> Forwarder<T, C> {
         };
         visit.record.hedged(&lease);
         self.shared.hedges.started.fetch_add(1, Ordering::Relaxed);
+        let hedge = Arc::clone(lease.member());
         let mut second = pin!(attempt(lease, request));
         let (sent, other, by_hedge) = match select(first.as_mut(), second.as_mut()).await {
             Either::Left((sent, _)) => (sent, second, false),
@@ -138,11 +141,15 @@ impl<T: Transport, C: Timer> Forwarder<T, C> {
                 let now = self.timer.now();
                 slow.note_slowness(now.saturating_since(began), now);
             }
+            if visit.explain {
+                let loser = if by_hedge { &slow } else { &hedge };
+                visit.trail.attempt(loser, AttemptEnd::Dropped);
+            }
             (sent, by_hedge)
         } else {
             change(&race, |race| race.both = false);
-            let before = self.keep(sent, total);
-            let (sent, last) = self.better(before, other.await, total);
+            let before = self.keep(sent, total, &mut visit.trail);
+            let (sent, last) = self.better(before, other.await, total, &mut visit.trail);
             (sent, by_hedge != last)
         };
         let won = by_hedge && sent.result.is_ok();
@@ -207,32 +214,43 @@ impl<T: Transport, C: Timer> Forwarder<T, C> {
     }
 
     /// An answer that may yet be wanted; a failure is reported at once.
-    fn keep(&self, sent: Sent, total: Instant) -> Option<Sent> {
+    fn keep(&self, sent: Sent, total: Instant, trail: &mut Trail) -> Option<Sent> {
         if sent.result.is_ok() {
             return Some(sent);
         }
-        self.end(sent, total);
+        self.end(sent, total, trail);
         None
     }
 
     /// The answer of two, the later one if both have one; the end of the other is reported. Returns whether it is the later.
-    fn better(&self, before: Option<Sent>, last: Sent, total: Instant) -> (Sent, bool) {
+    fn better(
+        &self,
+        before: Option<Sent>,
+        last: Sent,
+        total: Instant,
+        trail: &mut Trail,
+    ) -> (Sent, bool) {
         match before {
             None => (last, true),
             Some(before) if last.result.is_err() => {
-                self.end(last, total);
+                self.end(last, total, trail);
                 (before, false)
             }
             Some(before) => {
-                self.end(before, total);
+                self.end(before, total, trail);
                 (last, true)
             }
         }
     }
 
     /// Reports an attempt of which nobody wants anything any more.
-    fn end(&self, sent: Sent, total: Instant) {
+    fn end(&self, sent: Sent, total: Instant, trail: &mut Trail) {
         let now = self.timer.now();
+        let end = match &sent.result {
+            Ok(response) => AttemptEnd::Answered(response.status()),
+            Err(failure) => AttemptEnd::Failed(failure.reason),
+        };
+        trail.attempt(sent.lease.member(), end);
         let outcome = match &sent.result {
             Ok(response) => Outcome::Answered(response.status()),
             // What was left of the total may have been too short for anybody to be judged by.

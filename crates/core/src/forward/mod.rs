@@ -10,6 +10,7 @@ mod budget;
 mod deadline;
 mod downstream;
 mod errand;
+mod explain;
 mod headers;
 mod hedge;
 mod key;
@@ -19,6 +20,7 @@ mod replay;
 mod retry;
 mod shared;
 mod sticky;
+mod trail;
 mod tunnel;
 mod upload;
 mod wait;
@@ -46,11 +48,13 @@ use self::hedge::Sent;
 use self::record::{Ending, Record};
 use self::retry::{Failed, Next};
 use self::sticky::StickyCookie;
+use self::trail::Trail;
 use self::upload::Progress;
 use crate::body::Body;
 use crate::config::settings::{HashKey, HedgeAfter, Settings};
+use crate::decision::{AttemptEnd, Decision, Obstacle};
 use crate::error::{Cause, Reason};
-use crate::picker::Tried;
+use crate::picker::{Query, Tried};
 use crate::pool::{Lease, Outcome, Room, Token};
 use crate::rng::Rng;
 use crate::time::{Instant, Timer};
@@ -58,6 +62,8 @@ use crate::transport::Transport;
 use crate::upgrade::UpgradeHandle;
 
 pub use self::downstream::Downstream;
+pub use self::explain::{Explanation, Mishap, Sequel, Supposed, Then, Unexplained, explain};
+pub use self::headers::EXPLAIN;
 pub use self::hedge::HedgeCounts;
 pub use self::local_reply::internal_error;
 pub use self::shared::Shared;
@@ -94,6 +100,7 @@ struct Rules {
     key: Option<HashKey>,
     tunnel_idle: Duration,
     backend_header: Option<HeaderName>,
+    decision_header: Option<HeaderName>,
     sticky: Option<StickyCookie>,
 }
 
@@ -103,6 +110,9 @@ struct Visit<C: Timer> {
     id: HeaderValue,
     record: Record<C>,
     began: Instant,
+    trail: Trail,
+    /// A trusted peer wants to see the decision.
+    explain: bool,
     /// When the whole exchange must be over.
     total: Instant,
     /// The member that the client was at before.
@@ -137,11 +147,7 @@ impl<T: Transport, C: Timer> Forwarder<T, C> {
     ) -> Self {
         let (pool, limits) = (&settings.pool.limits, &settings.limits);
         let rules = Rules {
-            request: RequestRules {
-                trusted: limits.trusted_proxies.clone(),
-                body_bytes: limits.body_bytes,
-                capabilities: transport.capabilities(),
-            },
+            request: RequestRules::new(settings, transport.capabilities()),
             patience: Patience {
                 first_byte: pool.first_byte,
                 backend_idle: pool.body_idle,
@@ -155,6 +161,7 @@ impl<T: Transport, C: Timer> Forwarder<T, C> {
             key: settings.pool.balance.key().cloned(),
             tunnel_idle: limits.tunnel_idle,
             backend_header: settings.debug.backend_header.clone(),
+            decision_header: settings.debug.decision_header.clone(),
             sticky: settings.pool.sticky.as_ref().map(StickyCookie::from),
         };
         Self {
@@ -200,11 +207,13 @@ impl<T: Transport, C: Timer> Forwarder<T, C> {
         let id = headers::request_id(&head.headers, &self.rng);
         let record = Record::open(&self.shared, &self.timer, &head, &id, from.peer(), now);
         let client = head.extensions.remove::<UpgradeHandle>();
-        let visit = Visit {
+        let mut visit = Visit {
             method: head.method.clone(),
             id,
             record,
             began: now,
+            trail: Trail::default(),
+            explain: false,
             total: self.rules.total.map_or(Instant::NEVER, |total| now + total),
             shown: self
                 .rules
@@ -226,6 +235,7 @@ impl<T: Transport, C: Timer> Forwarder<T, C> {
             Ok(asked) => asked,
             Err(reason) => return Err(Box::new(self.refuse(visit, reason))),
         };
+        visit.explain = asked.explain;
         let by = self.rules.key.as_ref();
         let key = by.and_then(|by| key::digest_of(by, &head, &self.rules.request.trusted));
         let (mut errand, request) = Errand::new(
@@ -233,7 +243,7 @@ impl<T: Transport, C: Timer> Forwarder<T, C> {
             body,
             asked,
             self.rules.request.body_bytes,
-            self.rules.retries > 0,
+            retry::obstacle(self.rules.retries, &visit.method, asked),
             &self.shared.memory,
             &self.timer,
         );
@@ -264,8 +274,15 @@ impl<T: Transport, C: Timer> Forwarder<T, C> {
             let lease = match rescue.take() {
                 Some(lease) => lease,
                 None => {
-                    self.choose(&mut tried, errand, last, retries, visit.total, now)
-                        .await?
+                    if visit.explain {
+                        visit.trail.foresee(self.explain(errand, &tried, now));
+                    }
+                    let lease = self
+                        .choose(&mut tried, errand, last, retries, visit.total, now)
+                        .await
+                        .inspect_err(|reason| visit.trail.ended(*reason))?;
+                    visit.trail.chosen(&lease);
+                    lease
                 }
             };
             visit.record.attempt(&lease);
@@ -311,13 +328,22 @@ impl<T: Transport, C: Timer> Forwarder<T, C> {
             last = failure.reason;
             rescue = failure.rescue.take();
             *request = if rescue.is_some() {
+                visit.trail.attempt(lease.member(), AttemptEnd::Stalled);
                 lease.leave(now);
                 errand.again().ok_or(last)?
             } else {
+                visit
+                    .trail
+                    .attempt(lease.member(), AttemptEnd::Failed(last));
                 lease.finish(outcome, now);
-                self.next_request(failure, errand, retries, now)?
+                self.next_request(failure, errand, retries, now)
+                    .map_err(|obstacle| {
+                        visit.trail.stop(obstacle);
+                        last
+                    })?
             };
             if now >= visit.total {
+                visit.trail.stop(Obstacle::TimedOut);
                 return Err(Reason::TotalTimeout);
             }
             retries += 1;
@@ -391,13 +417,10 @@ impl<T: Transport, C: Timer> Forwarder<T, C> {
     /// does not test a stalled member if there is anybody else.
     fn pick(&self, tried: &mut Tried, errand: &Errand<C>, now: Instant) -> Option<Lease> {
         let pool = &self.shared.pool;
-        let by_turn = |tried: &mut Tried| pool.pick_by(errand.key, tried, &self.rng, now);
-        let lease = errand
-            .shown
-            .and_then(|token| pool.pick_named(token, tried, &self.rng, now))
-            .or_else(|| by_turn(tried))?;
+        let lease = pool.pick_for(errand.key, errand.shown, tried, &self.rng, now)?;
         if lease.tests_a_stalled_member() && !errand.is_repeatable() {
-            return by_turn(tried).or(Some(lease));
+            let by_turn = pool.pick_by(errand.key, tried, &self.rng, now);
+            return by_turn.or(Some(lease));
         }
         Some(lease)
     }
@@ -438,36 +461,42 @@ impl<T: Transport, C: Timer> Forwarder<T, C> {
         attempt::send(&self.transport, &self.timer, lease, request, limits, rescue)
     }
 
-    /// The request for another member, or the reason to give up.
+    /// Whom [`pick`](Self::pick) would choose, and why.
+    fn explain(&self, errand: &Errand<C>, tried: &Tried, now: Instant) -> Decision {
+        let query = Query::new(tried, now, &self.rng).with_key(errand.key);
+        self.shared.pool.explain(&query, errand.shown)
+    }
+
+    /// The request for another member, or why there is none.
     fn next_request(
         &self,
         failure: Failure,
         errand: &mut Errand<C>,
         retries: u32,
         now: Instant,
-    ) -> Result<Request<Body>, Reason> {
+    ) -> Result<Request<Body>, Obstacle> {
         let next = retry::next(&Failed {
             delivered: failure.delivered,
             ours: failure.is_ours(),
             timed_out: failure.timed_out(),
             returned: failure.unsent.is_some(),
-            repeatable: errand.is_repeatable(),
+            obstacle: errand.obstacle(),
             retries,
             retries_max: self.rules.retries,
         });
         let request = match next {
-            Next::Stop => None,
+            Next::Stop(obstacle) => return Err(obstacle),
             Next::Elsewhere => failure.unsent.map(|request| *request),
             Next::Again if self.shared.budget.withdraw(now) => errand.again(),
-            Next::Again => None,
+            Next::Again => return Err(Obstacle::Budget),
         };
-        request.ok_or(failure.reason)
+        request.ok_or(Obstacle::BodyGone)
     }
 
     /// A response head came: check it, and let its body end the attempt.
     fn answer(
         &self,
-        visit: Visit<C>,
+        mut visit: Visit<C>,
         answered: Answered,
         client: Option<UpgradeHandle>,
     ) -> Forwarded {
@@ -481,6 +510,9 @@ impl<T: Transport, C: Timer> Forwarder<T, C> {
             backend: answered.lease.backend(),
         };
         let Ok(shape) = headers::prepare_response(&mut head, &body, &context) else {
+            let invalid = AttemptEnd::Failed(Reason::InvalidAnswer);
+            visit.trail.attempt(answered.lease.member(), invalid);
+            visit.trail.stop(Obstacle::Answered);
             answered.lease.finish(Outcome::Failed(Cause::Invalid), now);
             return self.refuse(visit, Reason::InvalidAnswer);
         };
@@ -489,6 +521,13 @@ impl<T: Transport, C: Timer> Forwarder<T, C> {
             && visit.shown != Some(token)
         {
             sticky.set(&mut head.headers, token, visit.secure);
+        }
+        if let Some(name) = &self.rules.decision_header {
+            // Whatever a backend says under our name is not ours.
+            head.headers.remove(name);
+            if let Some(decision) = visit.trail.answered(&answered.lease, head.status) {
+                trail::tell(&mut head.headers, name, &decision);
+            }
         }
         let mut ending = Ending::new(answered.lease, visit.record, head.status, now);
         if head.status == StatusCode::SWITCHING_PROTOCOLS
@@ -523,9 +562,19 @@ impl<T: Transport, C: Timer> Forwarder<T, C> {
     fn refuse(&self, mut visit: Visit<C>, reason: Reason) -> Forwarded {
         let is_head = visit.method == Method::HEAD;
         let pool = self.shared.pool.name();
-        let response = local_reply::build(reason, pool, &visit.id, is_head);
+        let mut response = local_reply::build(reason, pool, &visit.id, is_head);
         let bytes = response.body().size_hint().exact().unwrap_or(0);
-        visit.record.refused(reason, bytes, self.timer.now());
+        let wanted = visit.explain || visit.record.is_open();
+        let decision = wanted
+            .then(|| visit.trail.refused(reason, &self.shared.pool))
+            .flatten();
+        if let (Some(name), true, Some(decision)) =
+            (&self.rules.decision_header, visit.explain, &decision)
+        {
+            trail::tell(response.headers_mut(), name, decision);
+        }
+        let now = self.timer.now();
+        visit.record.refused(reason, decision, bytes, now);
         Forwarded {
             response,
             tunnel: None,

@@ -8,6 +8,7 @@ use http::request::Parts;
 use http::{HeaderValue, StatusCode};
 
 use super::Shared;
+use crate::decision::Decision;
 use crate::error::Reason;
 use crate::event::{End, Exchange, Hedge, Observer};
 use crate::pool::{Lease, Outcome};
@@ -44,6 +45,7 @@ impl<C: Timer> Record<C> {
                 attempts: 0,
                 hedge: None,
                 reason: None,
+                decision: None,
                 end: End::ClientGone,
             };
             (Arc::clone(&shared.observer), exchange)
@@ -94,10 +96,22 @@ impl<C: Timer> Record<C> {
         }
     }
 
-    /// The answer is a local one, and that was all.
-    pub(super) fn refused(&mut self, reason: Reason, body_bytes: u64, now: Instant) {
+    /// Does anybody want to hear of it?
+    pub(super) fn is_open(&self) -> bool {
+        self.open.is_some()
+    }
+
+    /// The answer is a local one, for this reason and by this decision, and that was all.
+    pub(super) fn refused(
+        &mut self,
+        reason: Reason,
+        decision: Option<Box<Decision>>,
+        body_bytes: u64,
+        now: Instant,
+    ) {
         if let Some((_, exchange)) = &mut self.open {
             exchange.reason = Some(reason);
+            exchange.decision = decision;
         }
         if reason == Reason::ClientGone {
             // Nobody is there to read the answer: 499 in other balancers' logs.

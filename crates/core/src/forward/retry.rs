@@ -5,6 +5,11 @@
 
 use std::time::Duration;
 
+use http::Method;
+
+use super::headers::{Asked, Shape};
+use super::replay;
+use crate::decision::Obstacle;
 use crate::error::Delivered;
 use crate::rng::Rng;
 
@@ -22,8 +27,8 @@ pub(super) struct Failed {
     pub(super) timed_out: bool,
     /// The unsent request is at hand.
     pub(super) returned: bool,
-    /// The method is idempotent (RFC 9110 §9.2.2) and everything sent can be sent again.
-    pub(super) repeatable: bool,
+    /// Why it cannot be repeated once it may have been seen; `None`: it can.
+    pub(super) obstacle: Option<Obstacle>,
     /// Retries made so far.
     pub(super) retries: u32,
     /// Retries allowed.
@@ -33,8 +38,8 @@ pub(super) struct Failed {
 /// What may be done.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Next {
-    /// Nothing: the client is told.
-    Stop,
+    /// Nothing, for this reason: the client is told.
+    Stop(Obstacle),
     /// Send the returned request elsewhere. It is not charged: an attempt that delivered nothing puts no load on
     /// anybody, and a dead server must not cost a request.
     Elsewhere,
@@ -44,14 +49,35 @@ pub(super) enum Next {
 
 /// The rule.
 pub(super) fn next(failed: &Failed) -> Next {
-    if failed.ours || failed.retries >= failed.retries_max {
-        return Next::Stop;
+    if failed.ours {
+        return Next::Stop(Obstacle::Ours);
     }
-    match failed.delivered {
-        Delivered::No if failed.returned => Next::Elsewhere,
-        // RFC 9110 §9.2.2: a proxy must not repeat a request that is not idempotent.
-        Delivered::No | Delivered::Maybe if failed.repeatable && !failed.timed_out => Next::Again,
-        _ => Next::Stop,
+    if failed.retries >= failed.retries_max {
+        return Next::Stop(match failed.retries_max {
+            0 => Obstacle::RetriesOff,
+            _ => Obstacle::RetriesSpent,
+        });
+    }
+    match (failed.delivered, failed.obstacle) {
+        (Delivered::No, _) if failed.returned => Next::Elsewhere,
+        (Delivered::Yes, _) => Next::Stop(Obstacle::Answered),
+        (_, Some(obstacle)) => Next::Stop(obstacle),
+        (_, None) if failed.timed_out => Next::Stop(Obstacle::TimedOut),
+        (_, None) => Next::Again,
+    }
+}
+
+/// Why a request cannot be repeated once its server may have seen it; `None`: it can.
+///
+/// RFC 9110 §9.2.2: a proxy must not repeat a request that is not idempotent. An upgrade is not repeated, either: its
+/// backend may already speak another protocol.
+pub(super) fn obstacle(retries_max: u32, method: &Method, asked: Asked) -> Option<Obstacle> {
+    match asked.shape {
+        _ if retries_max == 0 => Some(Obstacle::RetriesOff),
+        _ if !method.is_idempotent() => Some(Obstacle::Method),
+        _ if asked.upgrade => Some(Obstacle::Upgrade),
+        Shape::Exact(length) if length > replay::BYTES_MAX as u64 => Some(Obstacle::BodySize),
+        _ => None,
     }
 }
 
@@ -89,7 +115,7 @@ mod tests {
         ours: false,
         timed_out: false,
         returned: false,
-        repeatable: true,
+        obstacle: None,
         retries: 0,
         retries_max: 2,
     };
@@ -99,7 +125,7 @@ mod tests {
         let unsent = Failed {
             delivered: Delivered::No,
             returned: true,
-            repeatable: false,
+            obstacle: Some(Obstacle::Method),
             ..FAILED
         };
         let table = [
@@ -118,15 +144,15 @@ mod tests {
                     retries: 2,
                     ..FAILED
                 },
-                Next::Stop,
+                Next::Stop(Obstacle::RetriesSpent),
             ),
             (
                 "a POST after a reset",
                 Failed {
-                    repeatable: false,
+                    obstacle: Some(Obstacle::Method),
                     ..FAILED
                 },
-                Next::Stop,
+                Next::Stop(Obstacle::Method),
             ),
             (
                 "a timeout after delivery",
@@ -134,7 +160,7 @@ mod tests {
                     timed_out: true,
                     ..FAILED
                 },
-                Next::Stop,
+                Next::Stop(Obstacle::TimedOut),
             ),
             (
                 "an answer was seen",
@@ -142,7 +168,7 @@ mod tests {
                     delivered: Delivered::Yes,
                     ..FAILED
                 },
-                Next::Stop,
+                Next::Stop(Obstacle::Answered),
             ),
             (
                 "the client's fault",
@@ -150,7 +176,7 @@ mod tests {
                     ours: true,
                     ..FAILED
                 },
-                Next::Stop,
+                Next::Stop(Obstacle::Ours),
             ),
             ("a refused POST", unsent, Next::Elsewhere),
             (
@@ -167,7 +193,7 @@ mod tests {
                     ours: true,
                     ..unsent
                 },
-                Next::Stop,
+                Next::Stop(Obstacle::Ours),
             ),
             (
                 "a refused POST too often",
@@ -175,7 +201,7 @@ mod tests {
                     retries: 2,
                     ..unsent
                 },
-                Next::Stop,
+                Next::Stop(Obstacle::RetriesSpent),
             ),
             (
                 "unsent but lost",
@@ -183,13 +209,13 @@ mod tests {
                     returned: false,
                     ..unsent
                 },
-                Next::Stop,
+                Next::Stop(Obstacle::Method),
             ),
             (
                 "unsent, lost, but known",
                 Failed {
                     returned: false,
-                    repeatable: true,
+                    obstacle: None,
                     ..unsent
                 },
                 Next::Again,
@@ -200,7 +226,7 @@ mod tests {
                     retries_max: 0,
                     ..unsent
                 },
-                Next::Stop,
+                Next::Stop(Obstacle::RetriesOff),
             ),
         ];
         for (name, failed, expected) in table {

@@ -67,9 +67,14 @@ impl Picker for Scan {
 
     fn explain(&self, query: &Query<'_>) -> Trace {
         let choice = query.foretelling(|query| self.pick(query));
-        let loads = self.0.iter().map(|member| InFlight::of(member, query.now));
+        let load = |member: &Arc<Member>| InFlight::of(member, query.now);
+        let least = choice.map(|choice| load(&self.0[choice]));
+        let tied = |member: &&Arc<Member>| query.allows(member) && Some(load(member)) == least;
+        let lot = choice.filter(|_| self.0.iter().filter(tied).count() > 1);
         let reason = "least requests: the fewest in flight for its weight, ties by lot";
-        Trace::of(&self.0, query, choice, reason).scored(loads)
+        Trace::of(&self.0, query, choice, reason)
+            .scored(self.0.iter().map(load))
+            .by_lot(lot)
     }
 }
 

@@ -121,10 +121,8 @@ impl<'a> Query<'a> {
     pub fn standing(&self, member: &Member) -> Standing {
         if self.tried.contains(member) {
             Standing::Tried
-        } else if member.is_open() {
-            Standing::Free
         } else {
-            Standing::OnTrial
+            Standing::of(member)
         }
     }
 }

@@ -94,9 +94,15 @@ impl<L: Load> Picker for Pair<L> {
 
     fn explain(&self, query: &Query<'_>) -> Trace {
         let choice = query.foretelling(|query| self.pick(query));
+        let drawn = query.foretelling(|query| {
+            let first = self.urn.draw(query, None);
+            let second = first.and_then(|_| self.urn.draw(query, first));
+            [first, second]
+        });
         let members = &self.urn.members;
         Trace::of(members, query, choice, L::REASON)
             .scored(members.iter().map(|member| L::of(member, query.now)))
+            .by_lot(drawn.into_iter().flatten())
     }
 }
 

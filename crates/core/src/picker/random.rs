@@ -31,7 +31,7 @@ impl Picker for Draw {
 
     fn explain(&self, query: &Query<'_>) -> Trace {
         let choice = query.foretelling(|query| self.pick(query));
-        Trace::of(&self.0.members, query, choice, "random: drawn by weight")
+        Trace::of(&self.0.members, query, choice, "random: drawn by weight").by_lot(choice)
     }
 }
 

@@ -11,6 +11,8 @@ use crate::pool::Member;
 pub struct Trace {
     /// Every eligible member, in file order.
     pub candidates: Vec<Candidate>,
+    /// The indexes of those that the lot fell on, in order, where lots are drawn.
+    pub drawn: Vec<usize>,
     /// The index of the chosen one among the candidates.
     pub choice: Option<usize>,
     /// Why that one, or why none.
@@ -36,10 +38,33 @@ pub enum Standing {
     Free,
     /// This request has tried it already.
     Tried,
-    /// It carries as much as its bound allows.
+    /// It carries as much as it may.
     Full,
     /// It is on trial, and the one request that tests it is still running.
     OnTrial,
+}
+
+impl Standing {
+    /// A short stable word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Free => "free",
+            Self::Tried => "tried",
+            Self::Full => "full",
+            Self::OnTrial => "on trial",
+        }
+    }
+
+    /// What anybody would make of it.
+    pub(crate) fn of(member: &Member) -> Self {
+        if member.is_full() {
+            Self::Full
+        } else if member.is_open() {
+            Self::Free
+        } else {
+            Self::OnTrial
+        }
+    }
 }
 
 impl Trace {
@@ -57,6 +82,7 @@ impl Trace {
         };
         Self {
             candidates: members.iter().map(candidate).collect(),
+            drawn: Vec::new(),
             choice,
             reason: match choice {
                 Some(_) => reason,
@@ -64,6 +90,12 @@ impl Trace {
                 None => "no eligible member is left untried",
             },
         }
+    }
+
+    /// The same with those that were drawn.
+    pub(super) fn by_lot(mut self, drawn: impl IntoIterator<Item = usize>) -> Self {
+        self.drawn.extend(drawn);
+        self
     }
 
     /// The same with each candidate's score.
@@ -79,13 +111,10 @@ impl fmt::Display for Trace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, candidate) in self.candidates.iter().enumerate() {
             let mark = if self.choice == Some(index) { "*" } else { "" };
-            let standing = match candidate.standing {
-                Standing::Free => "",
-                Standing::Tried => " (tried)",
-                Standing::Full => " (full)",
-                Standing::OnTrial => " (on trial)",
-            };
-            write!(f, "{mark}{}{standing}", candidate.name)?;
+            write!(f, "{mark}{}", candidate.name)?;
+            if candidate.standing != Standing::Free {
+                write!(f, " ({})", candidate.standing.as_str())?;
+            }
             if let Some(score) = candidate.score {
                 write!(f, " = {score:.3}")?;
             }

@@ -1,7 +1,8 @@
-//! Who may be picked. This is the only place that says so.
+//! Who may be picked, and why the others may not. This is the only place that says so.
 
 use super::slot::Slot;
 use crate::config::settings::WhenAllDown;
+use crate::decision::Exclusion;
 use crate::event::State;
 
 /// The tiers, the best first: servers that are known good, and then those of whom nothing is known yet; in each,
@@ -13,21 +14,59 @@ const TIERS: [(State, bool); 4] = [
     (State::Unknown, true),
 ];
 
-/// The members of the best tier that has any, and whoever is on trial; a backup's trial waits until backups are needed.
-/// Where there is no tier, those on trial, or everybody who is wanted if the pool shall try anyway.
-pub(super) fn eligible(slots: &[Slot], when_all_down: WhenAllDown) -> Vec<usize> {
-    let is_in = |slot: &Slot, (state, backup)| slot.state == state && slot.is_backup() == backup;
-    let tier = TIERS
-        .into_iter()
-        .find(|tier| slots.iter().any(|slot| is_in(slot, *tier)));
-    let eligible = |slot: &Slot| match tier {
-        Some(tier @ (_, backups)) => {
-            is_in(slot, tier) || slot.is_on_trial() && (backups || !slot.is_backup())
+/// What is asked of a member at the moment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Bar {
+    /// The best tier that has any member.
+    tier: Option<(State, bool)>,
+    when_all_down: WhenAllDown,
+}
+
+impl Bar {
+    /// What is asked among these.
+    pub(super) fn among(slots: &[Slot], when_all_down: WhenAllDown) -> Self {
+        let tier = TIERS
+            .into_iter()
+            .find(|tier| slots.iter().any(|slot| is_in(slot, *tier)));
+        Self {
+            tier,
+            when_all_down,
         }
-        None if when_all_down == WhenAllDown::TryAnyway => slot.is_wanted(),
-        None => slot.is_on_trial(),
-    };
-    (0..slots.len())
-        .filter(|&index| eligible(&slots[index]))
-        .collect()
+    }
+
+    /// The members of the best tier that has any, and whoever is on trial; a backup's trial waits until backups are needed.
+    /// Where there is no tier, those on trial, or everybody who is wanted if the pool shall try anyway.
+    fn admits(self, slot: &Slot) -> bool {
+        match self.tier {
+            Some(tier @ (_, backups)) => {
+                is_in(slot, tier) || slot.is_on_trial() && (backups || !slot.is_backup())
+            }
+            None if self.when_all_down == WhenAllDown::TryAnyway => slot.is_wanted(),
+            None => slot.is_on_trial(),
+        }
+    }
+
+    /// Why a member may not be picked; `None`: it may.
+    pub(super) fn excludes(self, slot: &Slot) -> Option<Exclusion> {
+        if self.admits(slot) {
+            return None;
+        }
+        let standby = slot.is_backup() && self.tier.is_some_and(|(_, backups)| !backups);
+        Some(match slot.state {
+            State::Up | State::Unknown if standby => Exclusion::Standby,
+            State::Unknown => Exclusion::Unproven,
+            _ => Exclusion::State(slot.passages.back().map(|passage| passage.trigger)),
+        })
+    }
+
+    /// The indexes of those who may be picked.
+    pub(super) fn eligible(self, slots: &[Slot]) -> Vec<usize> {
+        (0..slots.len())
+            .filter(|&index| self.admits(&slots[index]))
+            .collect()
+    }
+}
+
+fn is_in(slot: &Slot, (state, backup): (State, bool)) -> bool {
+    slot.state == state && slot.is_backup() == backup
 }

@@ -3,14 +3,16 @@
 //! It is plain and synchronous: told what happened and when, it changes its members and notes what to report. It does no
 //! I/O, takes no lock and reads no clock.
 
+mod considered;
 mod leaving;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::eligible::Bar;
 use super::slot::Slot;
 use super::view::{MemberView, Passage, Timeline};
-use super::{Member, Snapshot, eligible};
+use super::{Member, Snapshot};
 use crate::config::settings::{Balance, Health, Passive, PoolSettings, ProbeSettings, WhenAllDown};
 use crate::error::Cause;
 use crate::event::{State, Trigger};
@@ -27,8 +29,9 @@ use crate::time::Instant;
 pub(super) struct Pool {
     slots: Vec<Slot>,
     algorithm: Box<dyn Algorithm>,
-    /// The members in the published snapshot.
+    /// The members in the published snapshot, and what was asked of them.
     published: Vec<usize>,
+    bar: Bar,
     /// Others than those may be eligible.
     changed: bool,
     /// `None` when nobody probes.
@@ -82,6 +85,7 @@ impl Pool {
             Slot::new(member, Tracker::new(verdict, limits), now)
         };
         let slots: Vec<_> = settings.servers.iter().enumerate().map(slot).collect();
+        let bar = Bar::among(&slots, settings.when_all_down);
         let mut pool = Self {
             schedule: match probes {
                 Some(_) => Schedule::new(slots.len(), now),
@@ -90,6 +94,7 @@ impl Pool {
             slots,
             algorithm: algorithm(settings),
             published: Vec::new(),
+            bar,
             changed: false,
             probes,
             passive: settings.passive.clone(),
@@ -104,7 +109,7 @@ impl Pool {
             stuck: Vec::new(),
             urgent: false,
         };
-        pool.published = eligible::eligible(&pool.slots, pool.when_all_down);
+        pool.published = bar.eligible(&pool.slots);
         let first = pool.snapshot(None);
         (pool, first)
     }
@@ -127,7 +132,8 @@ impl Pool {
             let wanted = self.slots.iter_mut().filter(|slot| slot.is_wanted());
             wanted.for_each(Slot::try_anyway);
         }
-        let eligible = eligible::eligible(&self.slots, self.when_all_down);
+        self.bar = Bar::among(&self.slots, self.when_all_down);
+        let eligible = self.bar.eligible(&self.slots);
         if eligible == self.published {
             return None;
         }

@@ -1,5 +1,7 @@
 //! The pool as everybody shares it: one mutex for transitions, one published snapshot for picks.
 
+mod explain;
+
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -138,6 +140,20 @@ impl SharedPool {
         None
     }
 
+    /// The member that the client showed to have been at, or else whoever is next.
+    pub(crate) fn pick_for(
+        self: &Arc<Self>,
+        key: Option<u64>,
+        shown: Option<Token>,
+        tried: &mut Tried,
+        rng: &Rng,
+        now: Instant,
+    ) -> Option<Lease> {
+        shown
+            .and_then(|token| self.pick_named(token, tried, rng, now))
+            .or_else(|| self.pick_by(key, tried, rng, now))
+    }
+
     /// Is there room for a first attempt, or will there be when one ends?
     pub(crate) fn room(&self) -> Room {
         let snapshot = self.snapshot.load();
@@ -177,14 +193,8 @@ impl SharedPool {
         rng: &Rng,
         now: Instant,
     ) -> Option<Lease> {
-        let index = self.tokens.as_ref()?.find(token)?;
         let snapshot = self.snapshot.load();
-        let members = snapshot.members();
-        let at = members.binary_search_by_key(&index, |member| member.index());
-        let member = &members[at.ok()?];
-        if !Query::new(tried, now, rng).allows(member) {
-            return None;
-        }
+        let member = self.named(token, &snapshot, &Query::new(tried, now, rng))?;
         let trial = member.admit()?;
         tried.insert(member);
         Some(Lease::begin(
@@ -193,6 +203,20 @@ impl SharedPool {
             trial,
             now,
         ))
+    }
+
+    /// The member that `token` names, if it may be picked.
+    fn named<'s>(
+        &self,
+        token: Token,
+        snapshot: &'s Snapshot,
+        query: &Query<'_>,
+    ) -> Option<&'s Arc<Member>> {
+        let index = self.tokens.as_ref()?.find(token)?;
+        let members = snapshot.members();
+        let at = members.binary_search_by_key(&index, |member| member.index());
+        let member = &members[at.ok()?];
+        query.allows(member).then_some(member)
     }
 
     /// What a client shows to get to `member` again, where clients are kept at theirs.

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 const FIELD_MAX: usize = 4096;
 
 /// `bytes` as text in which a backslash begins an escape: `\\`, `\xNN` for a byte, `\u{NNNN}` for a character.
-pub(super) fn clean(bytes: &[u8]) -> String {
+pub(crate) fn clean(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len().min(FIELD_MAX));
     for chunk in bytes.utf8_chunks() {
         for c in chunk.valid().chars() {

@@ -8,6 +8,7 @@ use super::Level;
 use super::clock::Timestamp;
 use super::escape::clean;
 use super::form::{cause, level, status};
+use crate::decision;
 
 pub(super) fn plain(
     time: Timestamp,
@@ -64,6 +65,9 @@ pub(super) fn exchange(time: Timestamp, exchange: &Exchange) -> String {
     match cause(exchange) {
         Some(cause) => object.text("cause", cause),
         None => object.number("cause", "null"),
+    }
+    if let Some(decision) = &exchange.decision {
+        object.number("decision", decision::value(decision));
     }
     object.line()
 }

@@ -1,9 +1,12 @@
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use futures::executor::block_on;
 use http::{HeaderValue, Method, StatusCode};
+use lb_core::decision::{AttemptEnd, Attempted, Considered, Decision, Exclusion, Obstacle};
 use lb_core::error::{BodyCause, Cause, Reason};
 use lb_core::event::{End, Hedge, ProbeFailure, State, Trigger};
+use lb_core::picker::Standing;
 use lb_core::time::Instant;
 
 use super::*;
@@ -47,6 +50,7 @@ fn exchange() -> Exchange {
         attempts: 1,
         hedge: None,
         reason: None,
+        decision: None,
         end: End::Complete,
     }
 }
@@ -101,6 +105,75 @@ fn a_local_answer_has_its_cause() {
          cause=no-member id=4f2a\n"
     );
     assert!(json.contains("\"duration\":12.345000,\"pool\":\"app\",\"member\":null,\"attempts\":0,\"cause\":\"no-member\"}"));
+}
+
+fn decision() -> Decision {
+    Decision {
+        pool: "app".into(),
+        size: 2,
+        eligible: 1,
+        members: vec![
+            Considered {
+                name: "s1".into(),
+                weight: NonZeroU32::MIN,
+                backup: false,
+                state: State::Suspect,
+                in_flight: 0,
+                standing: Err(Exclusion::State(Some(Trigger::ConnectFailed(
+                    Cause::Refused,
+                )))),
+                score: None,
+            },
+            Considered {
+                name: "s2".into(),
+                weight: NonZeroU32::MIN,
+                backup: false,
+                state: State::Up,
+                in_flight: 3,
+                standing: Ok(Standing::Free),
+                score: None,
+            },
+        ],
+        pick: None,
+        attempts: vec![Attempted {
+            member: "s1".into(),
+            end: AttemptEnd::Failed(Reason::BackendClosed),
+        }],
+        stopped: Some(Obstacle::Method),
+    }
+}
+
+#[test]
+fn a_local_answer_that_balancing_caused_has_its_decision() {
+    let (text, json) = both(|log| {
+        log.exchange(&Exchange {
+            status: Some(StatusCode::BAD_GATEWAY),
+            reason: Some(Reason::BackendClosed),
+            decision: Some(Box::new(decision())),
+            ..exchange()
+        });
+    });
+    assert!(
+        text.ends_with(
+            " cause=backend-closed id=4f2a (1 of 2 eligible: s2; out: s1 (suspect, connect failed: refused); attempts: s1 \
+             backend-closed; no retry: the method is not idempotent, and the server may have seen the request)\n"
+        ),
+        "{text}"
+    );
+    let line: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(
+        line["decision"],
+        serde_json::json!({
+            "pool": "app", "size": 2, "eligible": 1, "pick": null, "stopped": "method",
+            "attempts": [{ "server": "s1", "end": "backend-closed", "failed": true }],
+            "servers": [
+                { "name": "s1", "weight": 1, "backup": false, "state": "suspect", "in_flight": 0, "eligible": false,
+                  "standing": "out", "why": "connect failed: refused", "score": null },
+                { "name": "s2", "weight": 1, "backup": false, "state": "up", "in_flight": 3, "eligible": true,
+                  "standing": "free", "why": null, "score": null },
+            ],
+        })
+    );
 }
 
 #[test]
@@ -196,6 +269,13 @@ fn nothing_a_stranger_sent_breaks_a_line_or_reaches_the_terminal() {
         uri: "/a\u{2028}\u{202e}x".parse().unwrap(),
         method: Method::from_bytes(b"X'!#").unwrap(),
         member: Some("s\u{1b}[2J\n{\"time\":1}".into()),
+        decision: Some(Box::new(Decision {
+            attempts: vec![Attempted {
+                member: "s\u{1b}\u{202e}\n".into(),
+                end: AttemptEnd::Stalled,
+            }],
+            ..decision()
+        })),
         ..exchange()
     };
     let (text, json) = both(|log| {

@@ -49,7 +49,8 @@ pub(super) fn transition(time: Timestamp, transition: &Transition<'_>) -> String
     )
 }
 
-/// `TIME status METHOD duration bytes path -> pool/member from client`, then what is out of the ordinary, then the id.
+/// `TIME status METHOD duration bytes path -> pool/member from client`, then what is out of the ordinary, then the id, then the decision
+/// behind a local answer.
 pub(super) fn exchange(time: Timestamp, exchange: &Exchange) -> String {
     let mut line = format!(
         "{time} {:<5} {:<7} {:>8} {:>9}B {} -> {}",
@@ -73,7 +74,11 @@ pub(super) fn exchange(time: Timestamp, exchange: &Exchange) -> String {
     if let Some(cause) = cause(exchange) {
         let _ = write!(line, " cause={cause}");
     }
-    let _ = writeln!(line, " id={}", clean(exchange.request_id.as_bytes()));
+    let _ = write!(line, " id={}", clean(exchange.request_id.as_bytes()));
+    if let Some(decision) = &exchange.decision {
+        let _ = write!(line, " ({})", clean(decision.to_string().as_bytes()));
+    }
+    line.push('\n');
     line
 }
 

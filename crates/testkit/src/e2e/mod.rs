@@ -7,6 +7,7 @@
 //! No scenario knows the engine: what it asserts are bytes, log lines and exit codes. Each waits for conditions
 //! with a generous bound and not for a time that has to suffice, uses ports that the system chose, and ends.
 
+pub mod decisions;
 pub mod demo;
 pub mod logs;
 pub mod messages;
@@ -24,6 +25,13 @@ pub mod tunnel;
 macro_rules! e2e_suite {
     ($binary:expr) => {
         $crate::e2e_suite! { @ $binary,
+            decisions {
+                explain_tells_whom_and_why_and_asks_nobody
+                explain_tells_machines_the_same
+                explain_refuses_what_run_refuses
+                the_log_tells_the_decision_behind_a_local_answer
+                the_decision_is_told_to_trusted_peers_that_ask_and_to_nobody_else
+            }
             demo {
                 the_demo_goes_once_through_its_programme
                 the_demo_leaves_no_server_behind_when_it_is_killed
@@ -157,6 +165,7 @@ mod tests {
     fn the_suite_runs_every_scenario() {
         let suite = include_str!("mod.rs");
         let groups = [
+            ("decisions", include_str!("decisions.rs")),
             ("demo", include_str!("demo.rs")),
             ("logs", include_str!("logs.rs")),
             ("messages", include_str!("messages.rs")),

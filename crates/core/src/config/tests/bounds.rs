@@ -188,6 +188,22 @@ fn values_out_of_bounds_are_refused_with_the_reason() {
                 .to_owned(),
         ),
         (
+            "[limits]\ntrusted-proxies = [\"10.0.0.0/8\"]\n[debug]\ndecision-header = \"Set-Cookie\"".to_owned(),
+            "debug.decision-header: `Set-Cookie` has a meaning of its own | the name of a header field such as \
+             \"X-LB-Decision\" | choose a name that nobody else uses"
+                .to_owned(),
+        ),
+        (
+            "[limits]\ntrusted-proxies = [\"10.0.0.0/8\"]\n[debug]\nbackend-header = \"X-A\"\ndecision-header = \"x-a\"".to_owned(),
+            "debug.decision-header: backend-header has this name already | a name of its own | ".to_owned(),
+        ),
+        (
+            "[debug]\ndecision-header = \"X-LB-Decision\"".to_owned(),
+            "debug.decision-header: nobody could see it | limits.trusted-proxies beside it | only these may ask for it; state \
+             their networks, or leave the key out"
+                .to_owned(),
+        ),
+        (
             "[limits]\nretries = 1".to_owned(),
             "limits.retries: unknown key |  | the keys here are trusted-proxies, head-bytes, header-count, head-timeout, \
              body-idle, keep-alive-idle, connections, body-bytes, tunnel-idle, shutdown-delay, shutdown-grace"

@@ -1,6 +1,8 @@
 //! Who asks: `X-Forwarded-*` and the request id.
 
-use http::header::HOST;
+use std::net::IpAddr;
+
+use http::header::{FORWARDED, HOST};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::names::{Present, claims_identity, is_alias};
@@ -13,6 +15,10 @@ const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const HOST_SEEN: HeaderName = HeaderName::from_static("x-forwarded-host");
 /// The name of the request id's field.
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The request field by which a trusted peer asks for the decision. It is never forwarded.
+pub const EXPLAIN: HeaderName = HeaderName::from_static("x-lb-explain");
+const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
 /// Longest request id that is kept.
 const REQUEST_ID_BYTES_MAX: usize = 128;
@@ -27,7 +33,10 @@ pub(super) fn state(
     trusted: &[Network],
 ) {
     let peer = from.peer().ip().to_canonical();
-    let trusted = trusted.iter().any(|network| network.contains(peer));
+    let trusted = is_trusted(peer, trusted);
+    if present.any(Present::EXPLAIN) {
+        headers.remove(EXPLAIN);
+    }
     if present.any(Present::UNDERSCORE) || (!trusted && present.any(Present::CLAIMS)) {
         let unwanted: Vec<HeaderName> = headers
             .keys()
@@ -61,6 +70,30 @@ pub(super) fn state(
     {
         headers.insert(HOST_SEEN, host);
     }
+}
+
+/// Does a trusted peer ask for the decision, and for nobody who is not trusted? A trusted proxy may pass on what its
+/// client sends: then `X-Forwarded-For` names that client, and the other fields somebody that we can't judge.
+///
+/// To be asked before anything is removed that may name a client.
+pub(super) fn asks_to_explain(headers: &HeaderMap, from: &Downstream, trusted: &[Network]) -> bool {
+    let vouched = |value: &HeaderValue| {
+        let mut hops = value.as_bytes().split(|byte| *byte == b',');
+        hops.all(|hop| {
+            let hop = std::str::from_utf8(hop).ok();
+            let address = hop.and_then(|hop| hop.trim().parse().ok());
+            address.is_some_and(|address| is_trusted(address, trusted))
+        })
+    };
+    headers.contains_key(EXPLAIN)
+        && is_trusted(from.peer().ip(), trusted)
+        && !headers.contains_key(FORWARDED)
+        && !headers.contains_key(REAL_IP)
+        && headers.get_all(FOR).iter().all(vouched)
+}
+
+fn is_trusted(address: IpAddr, trusted: &[Network]) -> bool {
+    trusted.iter().any(|network| network.contains(address))
 }
 
 /// The addresses so far, and the peer's.
@@ -101,6 +134,8 @@ fn write_hex(room: &mut [u8], mut number: u64) {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
     use super::super::testing::{lines, map};
     use super::*;
 
@@ -169,6 +204,58 @@ mod tests {
                 "x_user: 1"
             ]
         );
+    }
+
+    #[test]
+    fn only_a_trusted_peer_that_speaks_for_nobody_else_may_ask_for_the_decision() {
+        let trusted = [Network::new("10.0.0.0".parse().unwrap(), 8).unwrap()];
+        let asks = ("x-lb-explain", "1");
+        type Row<'a> = (&'a str, &'a [(&'a str, &'a str)], bool);
+        let table: [Row<'_>; 11] = [
+            ("10.0.0.7", &[asks], true),
+            ("::ffff:10.0.0.7", &[asks], true),
+            ("10.0.0.7", &[], false),
+            ("192.0.2.7", &[asks], false),
+            ("192.0.2.7", &[asks, ("x-forwarded-for", "10.0.0.1")], false),
+            (
+                "10.0.0.7",
+                &[asks, ("x-forwarded-for", "10.0.0.1, 10.0.0.2")],
+                true,
+            ),
+            ("10.0.0.7", &[asks, ("x-forwarded-for", "192.0.2.1")], false),
+            (
+                "10.0.0.7",
+                &[
+                    asks,
+                    ("x-forwarded-for", "10.0.0.1"),
+                    ("x-forwarded-for", "192.0.2.1"),
+                ],
+                false,
+            ),
+            ("10.0.0.7", &[asks, ("x-forwarded-for", "unknown")], false),
+            ("10.0.0.7", &[asks, ("forwarded", "for=10.0.0.1")], false),
+            ("10.0.0.7", &[asks, ("x-real-ip", "10.0.0.1")], false),
+        ];
+        for (peer, fields, expected) in table {
+            let may = asks_to_explain(
+                &map(fields),
+                &Downstream::new(SocketAddr::new(peer.parse().unwrap(), 1), false),
+                &trusted,
+            );
+            assert_eq!(may, expected, "{peer} {fields:?}");
+        }
+    }
+
+    #[test]
+    fn the_question_for_the_decision_goes_no_further_whoever_asks() {
+        let trusted = [Network::new("10.0.0.0".parse().unwrap(), 8).unwrap()];
+        for trusted in [&trusted[..], &[]] {
+            let seen = stated(&[("x-lb-explain", "1"), ("X_LB_Explain", "1")], trusted);
+            assert_eq!(
+                seen,
+                ["x-forwarded-for: 10.0.0.7", "x-forwarded-proto: http"]
+            );
+        }
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod response;
 mod trailers;
 
 pub(super) use framing::Shape;
+pub use identity::EXPLAIN;
 pub(super) use identity::request_id;
 pub(super) use request::{Asked, RequestRules, prepare as prepare_request};
 pub(super) use response::{Context, prepare as prepare_response};

@@ -45,6 +45,9 @@ impl Present {
     /// A name with an underscore: it may be an alias.
     pub(super) const UNDERSCORE: Self = Self(1 << 12);
 
+    /// The question for the decision.
+    pub(super) const EXPLAIN: Self = Self(1 << 13);
+
     const NOTHING: Self = Self(0);
     const HOP_BY_HOP: Self = Self::CONNECTION
         .with(Self::TE)
@@ -73,6 +76,7 @@ impl Present {
             "transfer-encoding" => Self::TRANSFER_ENCODING,
             "content-length" => Self::CONTENT_LENGTH,
             "expect" => Self::EXPECT,
+            "x-lb-explain" => Self::EXPLAIN,
             "x-forwarded-for" => Self::FORWARDED_FOR,
             "x-forwarded-proto" => Self::FORWARDED_PROTO,
             "x-forwarded-host" => Self::FORWARDED_HOST,
@@ -186,7 +190,7 @@ pub(super) fn is_alias(name: &str) -> bool {
 fn is_managed(name: &str) -> bool {
     matches!(
         name,
-        "x-request-id" | "x-real-ip" | "content-length" | "transfer-encoding"
+        "x-request-id" | "x-real-ip" | "x-lb-explain" | "content-length" | "transfer-encoding"
     ) || name.starts_with("x-forwarded-")
         || Present::of(name).any(Present::HOP_BY_HOP)
 }

@@ -8,7 +8,7 @@ use super::framing::{self, Declared, Shape};
 use super::names::{self, FIELDS_MAX, Present, members};
 use super::{host, identity, trailers};
 use crate::body::Body;
-use crate::config::settings::Network;
+use crate::config::settings::{Network, Settings};
 use crate::error::Reason;
 use crate::forward::Downstream;
 use crate::transport::Capabilities;
@@ -20,8 +20,22 @@ pub(in crate::forward) struct RequestRules {
     pub(in crate::forward) trusted: Vec<Network>,
     /// Size of a request body.
     pub(in crate::forward) body_bytes: Option<u64>,
+    /// Trusted peers may ask for the decision.
+    pub(in crate::forward) explains: bool,
     /// What the transport can carry.
     pub(in crate::forward) capabilities: Capabilities,
+}
+
+impl RequestRules {
+    /// The rules that follow from these settings, over a transport that can carry so much.
+    pub(in crate::forward) fn new(settings: &Settings, capabilities: Capabilities) -> Self {
+        Self {
+            trusted: settings.limits.trusted_proxies.clone(),
+            body_bytes: settings.limits.body_bytes,
+            explains: settings.debug.decision_header.is_some(),
+            capabilities,
+        }
+    }
 }
 
 /// What a request that keeps the rules asks for.
@@ -33,6 +47,8 @@ pub(in crate::forward) struct Asked {
     pub(in crate::forward) upgrade: bool,
     /// It came by HTTP/1.0 without a `Host`; each attempt names its backend.
     pub(in crate::forward) hostless: bool,
+    /// Its peer is to be told the decision.
+    pub(in crate::forward) explain: bool,
 }
 
 /// Turns a head as it was received into the head to send. `can_switch`: the client's connection can become a tunnel.
@@ -90,6 +106,10 @@ pub(in crate::forward) fn prepare(
         .then(|| trailers::announcement(headers))
         .flatten();
 
+    let explain = rules.explains
+        && present.any(Present::EXPLAIN)
+        && identity::asks_to_explain(headers, from, &rules.trusted);
+
     // First everything hop-by-hop goes, then ours comes: in the other order a client could have ours removed.
     names::remove_hop_by_hop(headers, present);
     if present.any(Present::EXPECT) {
@@ -116,6 +136,7 @@ pub(in crate::forward) fn prepare(
         shape,
         upgrade,
         hostless: !head.headers.contains_key(HOST),
+        explain,
     })
 }
 

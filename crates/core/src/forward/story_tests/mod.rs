@@ -1,6 +1,7 @@
 //! Whole stories: a real pool and forwarder over scripted backends, in virtual time.
 
 mod bodies;
+mod decisions;
 mod full;
 
 mod hashing;

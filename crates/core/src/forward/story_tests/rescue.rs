@@ -102,6 +102,24 @@ fn what_may_not_be_repeated_goes_on_waiting() {
 }
 
 #[test]
+fn a_rescue_is_told_as_an_attempt_that_stalled() {
+    let world = World::with(decisions::asked);
+    let mut stuck = frozen(&world, || decisions::asking("/"));
+    world.clock.set(ms(1100));
+    world.tend();
+    let Poll::Ready(forwarded) = poll_once(stuck[0].as_mut()) else {
+        panic!("it is not rescued");
+    };
+    let told = forwarded.response.headers()["x-lb-decision"]
+        .to_str()
+        .unwrap();
+    assert!(
+        told.contains("; attempts: b1 stalled, b2 answered 200"),
+        "{told}"
+    );
+}
+
+#[test]
 fn a_rescue_takes_from_the_budget_and_ends_with_it() {
     let world = World::new();
     let mut stuck = frozen(&world, || get("/"));

@@ -1,6 +1,7 @@
 //! Transitions and picks of a whole pool, in literal time.
 
 mod command;
+mod explain;
 mod health;
 mod latency;
 mod outlier;

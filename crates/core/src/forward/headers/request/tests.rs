@@ -28,6 +28,7 @@ fn rules() -> RequestRules {
     RequestRules {
         trusted: Vec::new(),
         body_bytes: None,
+        explains: false,
         capabilities: Capabilities::FULL,
     }
 }

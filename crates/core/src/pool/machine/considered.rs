@@ -1,0 +1,63 @@
+//! What a decision says about the members, in file order, and what may be supposed about them.
+
+use std::sync::Arc;
+
+use super::Pool;
+use crate::decision::Considered;
+use crate::error::Cause;
+use crate::event::ProbeFailure;
+use crate::health::probe::{Finding, Probe};
+use crate::picker::Standing;
+use crate::pool::slot::Slot;
+use crate::time::Instant;
+
+impl Pool {
+    /// All members; of more than twice `most` so many that are out, and so many that are eligible.
+    pub(in crate::pool) fn considered(&self, most: usize) -> Vec<Considered> {
+        if self.slots.len() <= most.saturating_mul(2) {
+            return self.slots.iter().map(|slot| self.consider(slot)).collect();
+        }
+        let out = |index: &usize| self.bar.excludes(&self.slots[*index]).is_some();
+        let mut indexes: Vec<usize> = (0..self.slots.len()).filter(out).take(most).collect();
+        indexes.extend(self.published.iter().take(most));
+        indexes.sort_unstable();
+        let slots = indexes.into_iter().map(|index| &self.slots[index]);
+        slots.map(|slot| self.consider(slot)).collect()
+    }
+
+    fn consider(&self, slot: &Slot) -> Considered {
+        let backend = slot.member.backend();
+        Considered {
+            name: Arc::clone(slot.member.name()),
+            weight: backend.weight,
+            backup: backend.backup,
+            state: slot.state,
+            in_flight: slot.member.in_flight(),
+            standing: match self.bar.excludes(slot) {
+                Some(exclusion) => Err(exclusion),
+                None => Ok(Standing::of(&slot.member)),
+            },
+            score: None,
+        }
+    }
+
+    /// Nobody listens at the member with this name. `None`: there is none.
+    pub(in crate::pool) fn suppose_refused(&mut self, name: &str, now: Instant) -> Option<()> {
+        let named = |slot: &Slot| **slot.member.name() == *name;
+        let index = self.slots.iter().position(named)?;
+        match &self.probes {
+            None => self.connect_failed(index, Cause::Refused, now, now),
+            Some(settings) => {
+                let probe = Probe {
+                    member: Arc::clone(&self.slots[index].member),
+                    settings: Arc::clone(settings),
+                    started: now,
+                    stalled: false,
+                };
+                let refused = ProbeFailure::Transport(Cause::Refused);
+                self.probed(&probe, Finding::Failed(refused), now);
+            }
+        }
+        Some(())
+    }
+}
