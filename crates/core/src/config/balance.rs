@@ -34,7 +34,7 @@ pub struct HashBalance {
     pub key: HashKey,
     /// How members are found for it.
     pub ring: HashRing,
-    /// The most that a member carries, as a percentage of its share of all requests in flight; at least 100. `None` is off.
+    /// The most that a member carries, as a percentage of its share of all requests in flight; above 100. `None` is off.
     pub max_load_percent: Option<u32>,
 }
 
@@ -140,7 +140,23 @@ const NAMES: [&str; 6] = [
 const RINGS: [&str; 3] = ["rendezvous", "ketama", "maglev"];
 const KEYS: &str =
     "\"client\", \"path\", \"uri\", \"header:NAME\", \"cookie:NAME\" or \"query:NAME\"";
-const LOADS: RangeInclusive<f64> = 1.0..=100.0;
+const LOADS: RangeInclusive<f64> = 1.01..=100.0;
+/// Fields that end here, so that no request has them where it is hashed.
+const NOT_FORWARDED: [&str; 13] = [
+    "connection",
+    "expect",
+    "http2-settings",
+    "keep-alive",
+    "proxy",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "x-lb-explain",
+];
 
 /// Reads a name, or a table with the name under `by`.
 pub(super) fn balance(item: Item<'_>) -> Option<Balance> {
@@ -239,7 +255,30 @@ fn hash_key(item: &Item<'_>) -> Option<HashKey> {
     if key.is_none() {
         item.fail(format!("{} is no key", quoted(text)), expected, "");
     }
+    if let Some(HashKey::Header(name)) = &key
+        && let Some(help) = useless(name)
+    {
+        item.fail(
+            format!("{} spreads nothing by key", quoted(text)),
+            KEYS,
+            help,
+        );
+        return None;
+    }
     key
+}
+
+/// Why a hash of this field would be none.
+fn useless(name: &HeaderName) -> Option<&'static str> {
+    match name.as_str() {
+        "x-request-id" => {
+            Some("it is another one in each request; balance = \"random\" is as good")
+        }
+        name if NOT_FORWARDED.contains(&name) => {
+            Some("this field is about the connection and ends here, so no request has it")
+        }
+        _ => None,
+    }
 }
 
 fn ring(item: &Item<'_>) -> Option<HashRing> {
@@ -252,7 +291,7 @@ fn ring(item: &Item<'_>) -> Option<HashRing> {
 
 /// In percent; `None` inside is "off".
 fn max_load(item: &Item<'_>) -> Option<Option<u32>> {
-    const EXPECTED: &str = "\"off\" or a number from 1 to 100 such as 1.25";
+    const EXPECTED: &str = "\"off\" or a number from 1.01 to 100 such as 1.25";
     let times = match item.value() {
         _ if item.is_off() => return Some(None),
         Value::Float(times) => *times,
@@ -265,7 +304,8 @@ fn max_load(item: &Item<'_>) -> Option<Option<u32>> {
     if !LOADS.contains(&times) {
         let help = match times {
             ..1.0 => "somebody must carry the mean",
-            1.0.. => "a bound that high bounds nothing",
+            1.0..2.0 => "with no room above the mean the load decides, and not the key",
+            2.0.. => "a bound that high bounds nothing",
             _ => "",
         };
         item.fail(format!("found the number {times}"), EXPECTED, help);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::address;
 use super::raw::Value;
 use super::reader::{Item, set};
-use super::settings::{HedgeAfter, Limits, Network, PoolLimits, QueueSettings};
+use super::settings::{HedgeAfter, Limits, Network, PoolLimits};
 use super::source::quoted;
 use super::table::Table;
 use super::value;
@@ -35,11 +35,18 @@ pub(super) fn pool(item: Option<Item<'_>>) -> PoolLimits {
         &mut limits.retries,
         retries.and_then(|item| item.integer(0..=RETRIES_MAX, why)),
     );
-    let budget = table.take("retry-budget");
-    set(
-        &mut limits.retry_budget_percent,
-        budget.and_then(|item| percent(&item)),
-    );
+    if let Some(item) = table.take("retry-budget") {
+        let share = percent(&item);
+        if limits.retries == 0 && share.is_some_and(|share| share > 0) {
+            let help = "with retries = 0 nothing is retried; leave the budget out";
+            item.fail(
+                "a budget of which nothing is spent",
+                "retries above 0",
+                help,
+            );
+        }
+        set(&mut limits.retry_budget_percent, share);
+    }
     if let Some(item) = table.take("hedge") {
         hedge(&item, &mut limits);
     }
@@ -57,12 +64,15 @@ pub(super) fn pool(item: Option<Item<'_>>) -> PoolLimits {
     );
     let in_flight = table.take("in-flight-per-server");
     let why = "more than a server can do at once only makes all of it slow";
+    let off =
+        "without this limit nobody would ever wait in the queue; a large number is as good as none";
     set(
         &mut limits.in_flight_per_server,
-        in_flight.and_then(|item| item.integer(1..=IN_FLIGHT_MAX, why)),
+        in_flight.and_then(|item| bound(&item, IN_FLIGHT_MAX, why, off)),
     );
     if let Some(item) = table.take("queue") {
-        queue(item, &mut limits.queue);
+        let place = item.place();
+        queue(item, &mut limits, &place);
     }
     table.finish(&[]);
     limits
@@ -105,8 +115,19 @@ fn percentile(item: &Item<'_>, text: &str) -> Option<HedgeAfter> {
     percent.map(HedgeAfter::Percentile)
 }
 
+/// A number from 1 on; `off` says why there must be one.
+fn bound(item: &Item<'_>, most: u32, why: &str, off: &str) -> Option<u32> {
+    if item.is_off() {
+        let expected = format!("a number from 1 to {most}");
+        item.fail("this can't be switched off", &expected, off);
+        return None;
+    }
+    item.integer(1..=most, why)
+}
+
 /// `queue`: `"off"`, or a table.
-fn queue(item: Item<'_>, queue: &mut QueueSettings) {
+fn queue(item: Item<'_>, limits: &mut PoolLimits, place: &Item<'_>) {
+    let queue = &mut limits.queue;
     if item.is_off() {
         queue.size = 0;
         return;
@@ -116,13 +137,27 @@ fn queue(item: Item<'_>, queue: &mut QueueSettings) {
     };
     let size = table.take("size");
     let why = "\"off\" is no queue; each request that waits costs memory";
+    let off = "a queue without a bound fills the memory; queue = \"off\" is no queue";
     set(
         &mut queue.size,
-        size.and_then(|item| item.integer(1..=QUEUE_MAX, why))
+        size.and_then(|item| bound(&item, QUEUE_MAX, why, off))
             .and_then(|n| usize::try_from(n).ok()),
     );
+    let stated = table.has("timeout");
     duration(&mut table, "timeout", &mut queue.timeout);
     table.finish(&[]);
+    if stated
+        && limits
+            .total
+            .is_some_and(|total| total < limits.queue.timeout)
+    {
+        let help = "the wait is a part of the whole: it would end with the total, and this time never come";
+        place.fail(
+            "its timeout is longer than total",
+            "a timeout of at most total",
+            help,
+        );
+    }
 }
 
 /// `limits`.

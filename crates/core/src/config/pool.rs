@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;
+use std::time::Duration;
 
 use super::address;
 use super::file::check_name;
 use super::raw::Value;
 use super::reader::{Item, set};
-use super::settings::{Balance, Listener, PoolSettings, WhenAllDown};
+use super::settings::{Balance, HashKey, Listener, PoolSettings, WhenAllDown};
 use super::source::quoted;
 use super::{balance, health, limits, passive, sticky};
 use crate::backend::Backend;
@@ -29,19 +30,7 @@ pub(super) fn pool(name: &str, item: Item<'_>, own: &[Listener]) -> Option<PoolS
     };
     let mut pool = PoolSettings::new(name, Vec::new());
     let balance = table.take("balance");
-    let place = balance.as_ref().map(Item::place);
     set(&mut pool.balance, balance.and_then(balance::balance));
-    if let (Some(place), Balance::Hash(_), Some([only])) =
-        (place, &pool.balance, servers.as_deref())
-        && only.weight.get() > 1
-    {
-        let help = "leave out the weight, or add servers";
-        place.fail(
-            "the only server has a weight",
-            "a hash over several servers, or no weight",
-            help,
-        );
-    }
     set(
         &mut pool.health,
         table.take("health").and_then(health::health),
@@ -56,15 +45,46 @@ pub(super) fn pool(name: &str, item: Item<'_>, own: &[Listener]) -> Option<PoolS
         &mut pool.when_all_down,
         table.take("when-all-down").and_then(when_all_down),
     );
-    let sticky = table.take("sticky");
-    pool.sticky = sticky.and_then(|item| sticky::sticky(item, name));
+    if let Some(item) = table.take("sticky") {
+        let place = item.place();
+        pool.sticky = sticky::sticky(item, name);
+        refuse_a_hash_of_our_cookie(&pool, &place);
+    }
     if let Some(item) = table.take("slow-start") {
-        pool.slow_start = if item.is_off() { None } else { item.duration() };
+        pool.slow_start = slow_start(&item, &pool.balance);
     }
     pool.limits = limits::pool(table.take("limits"));
     table.finish(&[]);
     pool.servers = servers?;
     named.then_some(pool)
+}
+
+/// The cookie follows the choice, so the choice can't follow the cookie.
+fn refuse_a_hash_of_our_cookie(pool: &PoolSettings, place: &Item<'_>) {
+    if let (Some(HashKey::Cookie(hashed)), Some(sticky)) = (pool.balance.key(), &pool.sticky)
+        && *hashed == sticky.cookie
+    {
+        let problem = format!("the hash reads the same cookie {}", quoted(hashed));
+        let help =
+            "this one is set by the balancer, to what it has chosen; hash one that the servers set";
+        place.fail(problem, "a cookie of its own", help);
+    }
+}
+
+/// `None` is off.
+fn slow_start(item: &Item<'_>, balance: &Balance) -> Option<Duration> {
+    if item.is_off() {
+        return None;
+    }
+    let window = item.duration()?;
+    if matches!(balance, Balance::Hash(_)) {
+        item.fail(
+            "a hash knows no slow start",
+            "\"off\", or an algorithm that shares out",
+            "a key belongs to its server, fresh or not",
+        );
+    }
+    Some(window)
 }
 
 /// The servers, in order. `None` if somebody complained.
@@ -88,6 +108,16 @@ pub(super) fn servers(item: Item<'_>, own: &[Listener]) -> Option<Vec<Backend>> 
             "every server is a backup",
             "a server without backup = true",
             "a backup stands in for others",
+        );
+        return None;
+    }
+    if let [only] = &servers[..]
+        && only.weight.get() > 1
+    {
+        place.fail(
+            "the only server has a weight",
+            "several servers, or no weight",
+            "a weight is a share relative to the other servers",
         );
         return None;
     }

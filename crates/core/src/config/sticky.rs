@@ -53,6 +53,17 @@ fn name(item: &Item<'_>) -> Option<Box<str>> {
         );
         return None;
     }
+    // RFC 6265bis §4.1.3: from anything but TLS a browser does not keep these.
+    let prefixed = |prefix: &str| {
+        text.get(..prefix.len())
+            .is_some_and(|t| t.eq_ignore_ascii_case(prefix))
+    };
+    if ["__Secure-", "__Host-"].into_iter().any(prefixed) {
+        let problem = format!("browsers keep {} over TLS only", quoted(text));
+        let help = "without TLS no client would ever come back with it";
+        item.fail(problem, "a name without this prefix", help);
+        return None;
+    }
     Some(text.into())
 }
 

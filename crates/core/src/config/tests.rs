@@ -12,6 +12,7 @@ use crate::backend::{Address, Backend};
 mod balance;
 mod bounds;
 mod checks;
+mod combinations;
 mod hostile;
 mod leaving;
 mod wrong;
@@ -217,12 +218,12 @@ fn each_key_of_a_pool_reaches_its_setting() {
         fall = 7
         expect = "200, 300-399"
         [pool.shop.limits]
-        retries = 0
+        retries = 1
         retry-budget = "50%"
         connect = "1s"
         first-byte = "2s"
         body-idle = "3s"
-        total = "4s"
+        total = "8s"
         idle-per-worker = 0
         in-flight-per-server = 9
         queue = { size = 8, timeout = "7s" }
@@ -246,13 +247,13 @@ fn each_key_of_a_pool_reaches_its_setting() {
             fall: NonZeroU32::new(7).unwrap(),
         }),
         limits: PoolLimits {
-            retries: 0,
+            retries: 1,
             retry_budget_percent: 50,
             hedge: None,
             connect: Duration::from_secs(1),
             first_byte: Duration::from_secs(2),
             body_idle: Duration::from_secs(3),
-            total: Some(Duration::from_secs(4)),
+            total: Some(Duration::from_secs(8)),
             idle_per_worker: 0,
             in_flight_per_server: 9,
             queue: QueueSettings {

@@ -284,6 +284,18 @@ mod tests {
     }
 
     #[test]
+    fn no_hash_is_taken_of_a_field_that_ends_here() {
+        let others = [http::header::EXPECT, crate::forward::EXPLAIN];
+        for name in HOP_BY_HOP.iter().chain(&others) {
+            let text = format!(
+                "[listen]\nweb = \":1\"\n[pool.app]\nservers = [\"a:1\", \"b:1\"]\nbalance = {{ by = \"hash\", key = \"header:{name}\" }}"
+            );
+            let mistakes = crate::config::parse("lb.toml", text.as_bytes(), &|_| None).unwrap_err();
+            assert_eq!(mistakes.iter().count(), 1, "{mistakes}");
+        }
+    }
+
+    #[test]
     fn row_32_httpoxy_the_proxy_field_is_dropped() {
         let mut headers = map(&[("proxy", "http://192.0.2.1/")]);
         remove(&mut headers);
