@@ -32,6 +32,8 @@ pub(super) struct Pool {
     /// The members in the published snapshot, and what was asked of them.
     published: Vec<usize>,
     bar: Bar,
+    /// The first few that are not in it, for those who ask why.
+    out: Vec<usize>,
     /// Others than those may be eligible.
     changed: bool,
     /// `None` when nobody probes.
@@ -95,6 +97,7 @@ impl Pool {
             algorithm: algorithm(settings),
             published: Vec::new(),
             bar,
+            out: Vec::new(),
             changed: false,
             probes,
             passive: settings.passive.clone(),
@@ -109,7 +112,7 @@ impl Pool {
             stuck: Vec::new(),
             urgent: false,
         };
-        pool.published = bar.eligible(&pool.slots);
+        pool.set_published(bar.eligible(&pool.slots));
         let first = pool.snapshot(None);
         (pool, first)
     }
@@ -137,7 +140,7 @@ impl Pool {
         if eligible == self.published {
             return None;
         }
-        self.published = eligible;
+        self.set_published(eligible);
         Some(self.snapshot(Some(before)))
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Pool;
-use crate::decision::Considered;
+use crate::decision::{Considered, LISTED_MAX};
 use crate::error::Cause;
 use crate::event::ProbeFailure;
 use crate::health::probe::{Finding, Probe};
@@ -12,14 +12,23 @@ use crate::pool::slot::Slot;
 use crate::time::Instant;
 
 impl Pool {
-    /// All members; of more than twice `most` so many that are out, and so many that are eligible.
-    pub(in crate::pool) fn considered(&self, most: usize) -> Vec<Considered> {
-        if self.slots.len() <= most.saturating_mul(2) {
-            return self.slots.iter().map(|slot| self.consider(slot)).collect();
-        }
-        let out = |index: &usize| self.bar.excludes(&self.slots[*index]).is_some();
-        let mut indexes: Vec<usize> = (0..self.slots.len()).filter(out).take(most).collect();
-        indexes.extend(self.published.iter().take(most));
+    /// Those who may be picked from now on, in order.
+    pub(super) fn set_published(&mut self, eligible: Vec<usize>) {
+        let out = |index: &usize| eligible.binary_search(index).is_err();
+        let all = 0..self.slots.len();
+        self.out = all.filter(out).take(LISTED_MAX).collect();
+        self.published = eligible;
+    }
+
+    /// All members.
+    pub(in crate::pool) fn considered(&self) -> Vec<Considered> {
+        self.slots.iter().map(|slot| self.consider(slot)).collect()
+    }
+
+    /// At most [`LISTED_MAX`] that are out and as many that are eligible, in a time that does not grow with the pool.
+    pub(in crate::pool) fn sample(&self) -> Vec<Considered> {
+        let eligible = self.published.iter().take(LISTED_MAX);
+        let mut indexes: Vec<usize> = eligible.chain(&self.out).copied().collect();
         indexes.sort_unstable();
         let slots = indexes.into_iter().map(|index| &self.slots[index]);
         slots.map(|slot| self.consider(slot)).collect()

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::{SharedPool, UnknownMember};
-use crate::decision::{Decision, LISTED_MAX, Pick};
+use super::{Pool, SharedPool, UnknownMember};
+use crate::decision::{Considered, Decision, Pick};
 use crate::picker::Query;
 use crate::pool::{Snapshot, Token};
 use crate::time::Instant;
@@ -14,7 +14,7 @@ impl SharedPool {
     ///
     /// It lists every member, and takes the lock of transitions to do so: it is for those who ask, not for each request.
     pub fn explain(&self, query: &Query<'_>, shown: Option<Token>) -> Decision {
-        let (mut decision, snapshot) = self.listing(usize::MAX);
+        let (mut decision, snapshot) = self.listing(Pool::considered);
         let trace = snapshot.explain(query);
         let name = |index: &usize| Some(Arc::clone(&trace.candidates.get(*index)?.name));
         let stuck = shown.and_then(|token| self.named(token, &snapshot, query));
@@ -39,16 +39,17 @@ impl SharedPool {
         decision
     }
 
-    /// Who is eligible now, who is not, and why: for a request that failed. Of a large pool it lists only some.
+    /// Who is eligible now, who is not, and why: for a request that failed. It lists at most
+    /// [`LISTED_MAX`](crate::decision::LISTED_MAX) of each, and counts all.
     pub fn survey(&self) -> Decision {
-        self.listing(LISTED_MAX).0
+        self.listing(Pool::sample).0
     }
 
-    fn listing(&self, most: usize) -> (Decision, Arc<Snapshot>) {
+    fn listing(&self, list: impl FnOnce(&Pool) -> Vec<Considered>) -> (Decision, Arc<Snapshot>) {
         let pool = self.lock();
         // Snapshots are published under the lock, so this one fits.
         let snapshot = self.snapshot.load_full();
-        let members = pool.considered(most);
+        let members = list(&pool);
         drop(pool);
         let decision = Decision {
             pool: Arc::clone(&self.name),
