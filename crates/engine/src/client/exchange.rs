@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE};
-use http::{HeaderValue, Request, Response, StatusCode, Version};
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use lb_core::body::Body;
@@ -17,9 +17,12 @@ use lb_core::upgrade::{Duplex, UpgradeHandle};
 
 use super::body::ResponseBody;
 use super::failure::{exchange_failure, invalid_answer};
+use super::habit;
 use super::idle::Idle;
 use super::link::{Link, Outgoing, Stream};
 use crate::duplex::DuplexStream;
+
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 
 /// Why there is no answer.
 pub(super) enum Failure {
@@ -116,6 +119,9 @@ pub(super) async fn exchange<S: Stream, C: Timer>(
     }
     // hyper remembers an old peer and would write the next request in its version.
     let reusable = response.version() == Version::HTTP_11;
+    if let Some(said) = response.headers().get(KEEP_ALIVE) {
+        link.rest = habit::stated(said);
+    }
     if response.body().is_end_stream() {
         if finished && reusable {
             idle.put(link);

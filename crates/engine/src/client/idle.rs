@@ -8,12 +8,14 @@ use std::time::Duration;
 use lb_core::backend::Address;
 use lb_core::time::{Instant, Timer};
 
+use super::habit::Habit;
 use super::link::{Link, Stream};
 use crate::rt::glance;
 
 /// The idle connections of one client: per server a stack, the one used last on top.
 ///
-/// Nobody watches them. One is looked at when it is taken out, and all of them by the sweep.
+/// Nobody watches them. One is looked at when it is taken out, and all of them by the sweep. What is seen then of a
+/// server's [`Habit`] outlives its connections.
 pub(super) struct Idle<S: Stream, C> {
     stacks: Mutex<Stacks<S>>,
     timer: C,
@@ -23,11 +25,65 @@ pub(super) struct Idle<S: Stream, C> {
     patience: Duration,
 }
 
-type Stacks<S> = BTreeMap<Arc<Address>, Vec<Kept<S>>>;
+type Stacks<S> = BTreeMap<Arc<Address>, Stack<S>>;
+
+struct Stack<S: Stream> {
+    kept: Vec<Kept<S>>,
+    habit: Habit,
+}
 
 struct Kept<S: Stream> {
     link: Box<Link<S>>,
     since: Instant,
+    /// When it was last seen to live.
+    seen: Instant,
+}
+
+impl<S: Stream> Default for Stack<S> {
+    fn default() -> Self {
+        Self {
+            kept: Vec::new(),
+            habit: Habit::default(),
+        }
+    }
+}
+
+impl<S: Stream> Stack<S> {
+    fn take(&mut self, patience: Duration, now: Instant) -> Option<Box<Link<S>>> {
+        while let Some(mut kept) = self.kept.pop() {
+            if kept.is_good(&mut self.habit, patience, now) {
+                return Some(kept.link);
+            }
+        }
+        None
+    }
+
+    fn sweep(&mut self, patience: Duration, now: Instant) {
+        let habit = &mut self.habit;
+        self.kept
+            .retain_mut(|kept| kept.is_good(habit, patience, now));
+    }
+}
+
+impl<S: Stream> Kept<S> {
+    fn is_good(&mut self, habit: &mut Habit, patience: Duration, now: Instant) -> bool {
+        let patience = [habit.rest(now), self.link.rest]
+            .into_iter()
+            .flatten()
+            .fold(patience, Duration::min);
+        if now >= self.link.expires || now.saturating_since(self.since) >= patience {
+            return false;
+        }
+        // Whoever sends on it drives it with a waker of its own; nobody is to be woken for an idle one.
+        self.link.drive(&mut Context::from_waker(glance()));
+        if !self.link.is_idle() {
+            let rested = self.seen.saturating_since(self.since);
+            habit.closed(self.link.served, rested, now);
+            return false;
+        }
+        self.seen = now;
+        true
+    }
 }
 
 impl<S: Stream, C: Timer> Idle<S, C> {
@@ -43,21 +99,25 @@ impl<S: Stream, C: Timer> Idle<S, C> {
     /// The connection to `address` that was used last and still lives.
     pub(super) fn take(&self, address: &Address) -> Option<Box<Link<S>>> {
         let now = self.timer.now();
-        loop {
-            let mut kept = self.stacks().get_mut(address)?.pop()?;
-            if self.still_good(&mut kept, now) {
-                return Some(kept.link);
-            }
-        }
+        self.stacks().get_mut(address)?.take(self.patience, now)
     }
 
-    /// Keeps a connection whose exchange is over, or closes it when there are enough.
-    pub(super) fn put(&self, link: Box<Link<S>>) {
+    /// Keeps a connection whose exchange is over, or closes it when there are enough, or its server is about to.
+    pub(super) fn put(&self, mut link: Box<Link<S>>) {
         let since = self.timer.now();
+        link.served = link.served.saturating_add(1);
         let mut stacks = self.stacks();
         let stack = stacks.entry(link.address.clone()).or_default();
-        if stack.len() < self.per_server && since < link.expires {
-            stack.push(Kept { link, since });
+        let used_up = stack
+            .habit
+            .requests(since)
+            .is_some_and(|most| link.served >= most);
+        if stack.kept.len() < self.per_server && since < link.expires && !used_up {
+            stack.kept.push(Kept {
+                link,
+                since,
+                seen: since,
+            });
         }
     }
 
@@ -65,30 +125,24 @@ impl<S: Stream, C: Timer> Idle<S, C> {
     pub(super) fn sweep(&self) {
         let now = self.timer.now();
         self.stacks().retain(|_, stack| {
-            stack.retain_mut(|kept| self.still_good(kept, now));
-            !stack.is_empty()
+            stack.sweep(self.patience, now);
+            !stack.kept.is_empty() || !stack.habit.is_unknown()
         });
     }
 
     /// Closes all of them; was there any?
     pub(super) fn clear(&self) -> bool {
-        let stacks = std::mem::take(&mut *self.stacks());
-        stacks.values().any(|stack| !stack.is_empty())
+        let mut closed = Vec::new();
+        for stack in self.stacks().values_mut() {
+            closed.append(&mut stack.kept);
+        }
+        !closed.is_empty()
     }
 
     /// How many there are.
     #[cfg(test)]
     pub(super) fn count(&self) -> usize {
-        self.stacks().values().map(Vec::len).sum()
-    }
-
-    fn still_good(&self, kept: &mut Kept<S>, now: Instant) -> bool {
-        if now >= kept.link.expires || now.saturating_since(kept.since) >= self.patience {
-            return false;
-        }
-        // Whoever sends on it drives it with a waker of its own; nobody is to be woken for an idle one.
-        kept.link.drive(&mut Context::from_waker(glance()));
-        kept.link.is_idle()
+        self.stacks().values().map(|stack| stack.kept.len()).sum()
     }
 
     fn stacks(&self) -> MutexGuard<'_, Stacks<S>> {

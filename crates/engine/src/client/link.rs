@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
@@ -32,6 +33,10 @@ pub(super) struct Link<S: Stream> {
     pub(super) address: Arc<Address>,
     /// When it is too old to be kept.
     pub(super) expires: Instant,
+    /// How many requests it has served.
+    pub(super) served: u32,
+    /// How long it may rest, if its server said so.
+    pub(super) rest: Option<Duration>,
     /// Whether it may serve another request once this one is over.
     pub(super) reusable: bool,
     /// Why the connection ended, when hyper could tell nobody else.
@@ -61,6 +66,8 @@ impl<S: Stream> Link<S> {
             facts,
             address,
             expires,
+            served: 0,
+            rest: None,
             reusable: true,
             error: None,
         }

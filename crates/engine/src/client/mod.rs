@@ -7,6 +7,7 @@ mod body;
 mod connect;
 mod exchange;
 mod failure;
+mod habit;
 mod idle;
 mod link;
 mod transport;

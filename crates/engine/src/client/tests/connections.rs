@@ -2,7 +2,6 @@
 
 use std::future::{Future, poll_fn};
 use std::io;
-use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -198,25 +197,70 @@ fn idle_connections_are_swept_after_their_time_or_when_the_server_closed_them() 
         super::read(two.unwrap().into_body()).await.unwrap();
         assert_eq!(world.client.idle_count(), 2);
 
-        let pass = async |seconds| {
-            let mut sweep = pin!(world.client.sweep());
-            poll_fn(|cx| {
-                assert!(sweep.as_mut().poll(cx).is_pending());
-                world.timer.advance(Duration::from_secs(seconds));
-                assert!(sweep.as_mut().poll(cx).is_pending());
-                Poll::Ready(())
-            })
-            .await;
-        };
-        pass(2).await;
+        world.pass(2).await;
         assert_eq!(world.client.idle_count(), 2);
         world.net.wire(0).lock().unwrap().end(End::Close);
-        pass(2).await;
+        world.pass(2).await;
         assert_eq!(world.client.idle_count(), 1);
-        pass(30).await;
+        world.pass(30).await;
         assert_eq!(world.client.idle_count(), 0);
     });
     assert!(world.net.wire(1).lock().unwrap().dropped);
+}
+
+#[test]
+fn a_server_that_closes_after_five_seconds_is_left_before_once_that_is_known() {
+    let world = World::new(std::iter::repeat_n(answers(&[OK, OK]), 4));
+    block_on(async {
+        for connection in 0..3 {
+            world.fetch(get("/")).await.into_body().unwrap();
+            for _ in 0..5 {
+                world.pass(1).await;
+                assert_eq!(world.client.idle_count(), 1);
+            }
+            world.net.wire(connection).lock().unwrap().end(End::Close);
+            world.pass(1).await;
+            assert_eq!(world.client.idle_count(), 0);
+        }
+        world.fetch(get("/")).await.into_body().unwrap();
+        world.pass(3).await;
+        assert_eq!(world.client.idle_count(), 1);
+        world.pass(1).await;
+        assert_eq!(world.client.idle_count(), 0);
+    });
+    assert!(world.net.wire(3).lock().unwrap().dropped);
+}
+
+#[test]
+fn a_server_that_closes_after_two_requests_gets_no_third_on_a_connection() {
+    let world = World::new(std::iter::repeat_n(answers(&[OK, OK, OK]), 4));
+    block_on(async {
+        for connection in 0..3 {
+            for _ in 0..2 {
+                world.fetch(get("/")).await.into_body().unwrap();
+            }
+            world.net.wire(connection).lock().unwrap().end(End::Close);
+            world.pass(1).await;
+        }
+        world.fetch(get("/")).await.into_body().unwrap();
+        assert_eq!(world.client.idle_count(), 1);
+        world.fetch(get("/")).await.into_body().unwrap();
+        assert_eq!(world.client.idle_count(), 0);
+    });
+    assert_eq!(world.net.made(), 4);
+}
+
+#[test]
+fn a_server_that_says_when_it_will_close_is_left_before() {
+    let answer = "HTTP/1.1 200 OK\r\nkeep-alive: timeout=5\r\ncontent-length: 2\r\n\r\nok";
+    let world = World::new([answers(&[answer])]);
+    block_on(async {
+        world.fetch(get("/")).await.into_body().unwrap();
+        world.pass(3).await;
+        assert_eq!(world.client.idle_count(), 1);
+        world.pass(1).await;
+        assert_eq!(world.client.idle_count(), 0);
+    });
 }
 
 #[test]

@@ -5,9 +5,10 @@ mod connections;
 mod names;
 mod script;
 
-use std::future::poll_fn;
-use std::pin::Pin;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -74,6 +75,18 @@ impl World {
         Response::from_parts(head, read(body).await)
     }
 
+    /// Lets time pass, and the idle connections be looked at.
+    async fn pass(&self, seconds: u64) {
+        let mut sweep = pin!(self.client.sweep());
+        poll_fn(|cx| {
+            assert!(sweep.as_mut().poll(cx).is_pending());
+            self.timer.advance(Duration::from_secs(seconds));
+            assert!(sweep.as_mut().poll(cx).is_pending());
+            Poll::Ready(())
+        })
+        .await;
+    }
+
     /// Sends a GET that must fail.
     fn failure(&self) -> TransportError {
         block_on(self.send(get("/"))).unwrap_err()
@@ -109,10 +122,10 @@ async fn turn() {
     let mut waited = false;
     poll_fn(|cx| {
         if std::mem::replace(&mut waited, true) {
-            return std::task::Poll::Ready(());
+            return Poll::Ready(());
         }
         cx.waker().wake_by_ref();
-        std::task::Poll::Pending
+        Poll::Pending
     })
     .await;
 }
