@@ -6,11 +6,13 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use futures::future::{Either, select};
 use futures::task::AtomicWaker;
 use lb_core::config::settings::Limits;
 use lb_core::time::{Instant, Timer};
@@ -78,8 +80,13 @@ impl Patience {
     }
 
     /// How often to look: a tenth of the shortest patience, within reason.
-    fn tick(&self) -> Duration {
-        let shortest = self.head.min(self.idle).min(self.write).min(self.drain);
+    fn tick(&self, draining: bool) -> Duration {
+        let shortest = self.head.min(self.idle).min(self.write);
+        let shortest = if draining {
+            shortest.min(self.drain)
+        } else {
+            shortest
+        };
         (shortest / 10).clamp(Duration::from_millis(5), Duration::from_millis(500))
     }
 }
@@ -276,14 +283,18 @@ impl Watch {
         drain: &Drain,
         timer: &C,
     ) -> Infallible {
-        let tick = patience.tick();
         let mut draining_since = None;
         loop {
-            timer.sleep_until(timer.now() + tick).await;
-            let now = timer.now();
-            if draining_since.is_none() && drain.has_reached(Phase::Draining) {
-                draining_since = Some(now);
+            let draining = draining_since.is_some();
+            let sleep = pin!(timer.sleep_until(timer.now() + patience.tick(draining)));
+            if draining {
+                sleep.await;
+            } else if let Either::Right(_) =
+                select(sleep, pin!(drain.reached(Phase::Draining))).await
+            {
+                draining_since = Some(timer.now());
             }
+            let now = timer.now();
             for connection in self.lock().open.values() {
                 let verdict = judge(connection.situation(), &patience, draining_since, now);
                 if verdict != Verdict::Keep {
