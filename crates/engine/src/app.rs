@@ -24,7 +24,7 @@ use lb_core::time::{Timer, timeout};
 use lb_core::transport::Transport;
 
 use crate::client::{Client, ClientSettings};
-use crate::logging::{Level, Log};
+use crate::logging::{Field, Level, Log, Throttle};
 use crate::names::Names;
 use crate::rt::{Net, Runtime, Signal, Spawn as _, Threads as _};
 use crate::server::accept::{Acceptor, Slots};
@@ -192,6 +192,7 @@ impl<R: Runtime> Worker<R> {
             http: http1(&self.settings.limits, self.date),
             drain: self.drain.clone(),
             log: self.log.clone(),
+            malformed: Throttle::default(),
         });
 
         let mut acceptors = Vec::new();
@@ -346,8 +347,14 @@ impl<R: Runtime> Control<R> {
             Level::Info,
             "stopping",
             &[
-                ("delay_s", &limits.shutdown_delay.as_secs_f64()),
-                ("grace_s", &limits.shutdown_grace.as_secs_f64()),
+                (
+                    "delay_s",
+                    Field::Number(limits.shutdown_delay.as_secs_f64()),
+                ),
+                (
+                    "grace_s",
+                    Field::Number(limits.shutdown_grace.as_secs_f64()),
+                ),
             ],
         );
         if !limits.shutdown_delay.is_zero() {
@@ -379,7 +386,11 @@ impl<R: Runtime> Control<R> {
         match result {
             Ok(cut) => {
                 let took = timer.now().saturating_since(started).as_secs_f64();
-                log.say(Level::Info, "stopped", &[("after_s", &took), ("cut", &cut)]);
+                log.say(
+                    Level::Info,
+                    "stopped",
+                    &[("after_s", Field::Number(took)), ("cut", Field::count(cut))],
+                );
                 Ended::Gracefully
             }
             Err(error) => {
@@ -460,11 +471,18 @@ fn unresolved(log: &Log, address: &Address, error: &io::Error) {
     log.say(
         Level::Warn,
         "name not resolved",
-        &[("server", address), ("cause", error)],
+        &[
+            ("server", Field::Text(address)),
+            ("cause", Field::Text(error)),
+        ],
     );
 }
 
 fn worker_failed(log: &Log, error: Option<io::Error>) {
     let error = error.unwrap_or_else(|| io::Error::other("it ended before it was told to"));
-    log.say(Level::Error, "worker failed", &[("cause", &error)]);
+    log.say(
+        Level::Error,
+        "worker failed",
+        &[("cause", Field::Text(&error))],
+    );
 }

@@ -18,7 +18,7 @@
 //! assert!(out.ends_with(b"\"level\":\"info\",\"event\":\"started\"}\n"));
 //! ```
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::sync::Arc;
 
 use lb_core::config::settings::{AccessLog, LogFormat, LogSettings};
@@ -32,6 +32,7 @@ mod form;
 mod json;
 mod queue;
 mod text;
+mod throttle;
 
 pub use clock::{SystemClock, Timestamp};
 pub use queue::Writer;
@@ -39,6 +40,7 @@ pub use queue::Writer;
 pub(crate) use escape::clean;
 use form::Form;
 use queue::Queue;
+pub(crate) use throttle::Throttle;
 
 /// How much a line matters.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -58,6 +60,31 @@ impl Level {
             Self::Info => "info",
             Self::Warn => "warn",
             Self::Error => "error",
+        }
+    }
+}
+
+/// What a line says beside its message.
+#[derive(Clone, Copy)]
+pub enum Field<'a> {
+    /// Words.
+    Text(&'a dyn Display),
+    /// A number: in JSON it is one, too.
+    Number(f64),
+}
+
+impl Field<'_> {
+    /// A count; exact up to 2^53.
+    pub fn count(count: usize) -> Self {
+        Self::Number(count as f64)
+    }
+}
+
+impl Display for Field<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) => text.fmt(f),
+            Self::Number(number) => number.fmt(f),
         }
     }
 }
@@ -117,14 +144,9 @@ impl Log {
     }
 
     /// Logs `message` with further fields, which JSON keeps apart.
-    pub fn say(&self, level: Level, message: &str, fields: &[(&str, &dyn Display)]) {
+    pub fn say(&self, level: Level, message: &str, fields: &[(&str, Field<'_>)]) {
         let line = self.0.form.plain(self.now(), level, message, fields);
         self.0.queue.push(line);
-    }
-
-    /// Is there any use in reporting exchanges?
-    pub fn wants_exchanges(&self) -> bool {
-        self.0.access != AccessLog::Off
     }
 
     /// Lets the writer end once everything before this call is written, even while clones of the log exist. Later lines
@@ -156,6 +178,10 @@ impl Observer for Log {
     fn transition(&self, transition: &Transition<'_>) {
         let line = self.0.form.transition(self.now(), transition);
         self.0.queue.push(line);
+    }
+
+    fn wants_exchanges(&self) -> bool {
+        self.0.access != AccessLog::Off
     }
 
     fn exchange(&self, exchange: &Exchange) {

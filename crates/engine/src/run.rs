@@ -14,7 +14,7 @@ use lb_core::transport::Transport;
 
 use crate::app::{self, App, Control, Ended, Setup};
 use crate::client::Client;
-use crate::logging::{Level, Log, SystemClock};
+use crate::logging::{Field, Level, Log, SystemClock};
 use crate::rt::{Runtime, Signal, Threads as _};
 use crate::{failed, files};
 
@@ -58,7 +58,11 @@ where
                     exit_code(control.run(probes, signals).await)
                 }
                 Err(error) => {
-                    log.say(Level::Error, "not started", &[("cause", &error)]);
+                    log.say(
+                        Level::Error,
+                        "not started",
+                        &[("cause", Field::Text(&error))],
+                    );
                     ExitCode::FAILURE
                 }
             }
@@ -107,18 +111,21 @@ async fn start<R: Runtime>(
         log.say(
             Level::Info,
             "listening",
-            &[("listener", &listener.name), ("address", address)],
+            &[
+                ("listener", Field::Text(&listener.name)),
+                ("address", Field::Text(address)),
+            ],
         );
     }
     log.say(
         Level::Info,
         "started",
         &[
-            ("version", &env!("CARGO_PKG_VERSION")),
-            ("workers", &workers),
-            ("connections", &connections),
-            ("pool", &pool),
-            ("servers", &servers),
+            ("version", Field::Text(&env!("CARGO_PKG_VERSION"))),
+            ("workers", Field::count(workers)),
+            ("connections", Field::count(connections)),
+            ("pool", Field::Text(&pool)),
+            ("servers", Field::count(servers)),
         ],
     );
     Ok(control)

@@ -1,12 +1,10 @@
 //! The two forms of a line, and what both say about an exchange.
 
-use std::fmt::Display;
-
 use lb_core::error::BodyCause;
 use lb_core::event::{End, Exchange, State, Transition};
 
 use super::clock::Timestamp;
-use super::{Level, json, text};
+use super::{Field, Level, json, text};
 
 /// The form of a line.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -23,7 +21,7 @@ impl Form {
         time: Timestamp,
         level: Level,
         message: &str,
-        fields: &[(&str, &dyn Display)],
+        fields: &[(&str, Field<'_>)],
     ) -> String {
         match self {
             Self::Text => text::plain(time, level, message, fields),

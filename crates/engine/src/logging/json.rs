@@ -4,23 +4,27 @@ use std::fmt::{Display, Write as _};
 
 use lb_core::event::{Exchange, Transition};
 
-use super::Level;
 use super::clock::Timestamp;
 use super::escape::clean;
 use super::form::{cause, level, status};
+use super::{Field, Level};
 use crate::decision;
 
 pub(super) fn plain(
     time: Timestamp,
     level: Level,
     message: &str,
-    fields: &[(&str, &dyn Display)],
+    fields: &[(&str, Field<'_>)],
 ) -> String {
     let mut object = Object::new(time);
     object.text("level", level.as_str());
     object.text("event", &clean(message.as_bytes()));
     for (key, value) in fields {
-        object.text(key, &clean(value.to_string().as_bytes()));
+        match value {
+            Field::Text(text) => object.text(key, &clean(text.to_string().as_bytes())),
+            Field::Number(number) if number.is_finite() => object.number(key, number),
+            Field::Number(_) => object.number(key, "null"),
+        }
     }
     object.line()
 }

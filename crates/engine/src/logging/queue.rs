@@ -8,9 +8,9 @@ use futures::StreamExt as _;
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
 use lb_core::time::WallClock;
 
-use super::Level;
 use super::clock::Timestamp;
 use super::form::Form;
+use super::{Field, Level};
 
 /// Lines that may wait.
 const LINES_MAX: usize = 64 * 1024;
@@ -124,9 +124,12 @@ impl Writer {
         if dropped > 0 {
             let now = Timestamp(self.clock.since_unix_epoch());
             let message = "log lines dropped: they came faster than they could be written";
-            let line = self
-                .form
-                .plain(now, Level::Warn, message, &[("dropped", &dropped)]);
+            let line = self.form.plain(
+                now,
+                Level::Warn,
+                message,
+                &[("dropped", Field::Number(dropped as f64))],
+            );
             batch.push_str(&line);
         }
         let written = out.write_all(batch.as_bytes()).and_then(|()| out.flush());

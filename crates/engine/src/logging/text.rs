@@ -1,14 +1,14 @@
 //! Lines for people.
 
-use std::fmt::{Display, Write as _};
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use lb_core::event::{Exchange, Transition};
 
-use super::Level;
 use super::clock::Timestamp;
 use super::escape::clean;
 use super::form::{cause, level, status};
+use super::{Field, Level};
 
 // Writing to a string can't fail: results are ignored here.
 
@@ -17,7 +17,7 @@ pub(super) fn plain(
     time: Timestamp,
     level: Level,
     message: &str,
-    fields: &[(&str, &dyn Display)],
+    fields: &[(&str, Field<'_>)],
 ) -> String {
     let mut line = format!("{time} {:<5} {}", level.as_str(), clean(message.as_bytes()));
     for (key, value) in fields {

@@ -13,7 +13,7 @@ use futures::future::{Either, select};
 use lb_core::time::{Timer, timeout};
 
 use super::drain::{Drain, Phase};
-use crate::logging::{Level, Log};
+use crate::logging::{Field, Level, Log};
 use crate::rt::Listen;
 
 /// How long the acceptor rests when it is at the cap, or when the system refuses to hand out a descriptor.
@@ -109,8 +109,11 @@ impl<C: Timer> Acceptor<C> {
                     if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Either::Left((Err(error), _)) => {
                     if !std::mem::replace(&mut troubled, true) {
-                        self.log
-                            .say(Level::Error, "accept failed", &[("cause", &error)]);
+                        self.log.say(
+                            Level::Error,
+                            "accept failed",
+                            &[("cause", Field::Text(&error))],
+                        );
                     }
                     if let Rest::Draining = self.rest(&mut draining).await {
                         break;

@@ -22,6 +22,7 @@ use hyper::service::{Service, service_fn};
 use lb_core::body::Body;
 use lb_core::config::settings::Limits;
 use lb_core::error::BodyError;
+use lb_core::event::Observer as _;
 use lb_core::forward::{Downstream, Forwarder, Tunnel, internal_error};
 use lb_core::time::{Instant, Timer};
 use lb_core::transport::Transport;
@@ -33,7 +34,7 @@ use super::request_body::RequestBody;
 use super::stream::ClientStream;
 use super::watch::{Guard, Stage, Verdict, Watched};
 use crate::duplex::DuplexStream;
-use crate::logging::{Level, Log};
+use crate::logging::{Field, Level, Log, Throttle};
 use crate::rt::Net;
 
 /// What all connections of a worker have in common.
@@ -43,6 +44,8 @@ pub(crate) struct Site<T, C> {
     pub(crate) http: http1::Builder,
     pub(crate) drain: Arc<Drain>,
     pub(crate) log: Log,
+    /// Lines about requests that could not be read.
+    pub(crate) malformed: Throttle,
 }
 
 /// How much of a request body is read at a time, at most.
@@ -127,13 +130,19 @@ pub(crate) async fn serve<N, T, C>(
         Ended::Cut => return,
         Ended::Failed(error) if !error.is_parse() => return,
         // hyper refuses a malformed head by itself, with a bare status; all that is left to us is to say so, where
-        // requests that fail are logged at all: whoever sends it must not be able to fill a disk.
+        // requests that fail are logged at all, and not too often: whoever sends it must not be able to fill a disk.
         Ended::Failed(error) => {
-            if site.log.wants_exchanges() {
+            if site.log.wants_exchanges()
+                && let Some(unsaid) = site.malformed.admit(site.timer.now())
+            {
                 site.log.say(
                     Level::Warn,
                     "malformed request",
-                    &[("client", &peer), ("cause", &error)],
+                    &[
+                        ("client", Field::Text(&peer)),
+                        ("cause", Field::Text(&error)),
+                        ("unsaid", Field::Number(unsaid as f64)),
+                    ],
                 );
             }
             link.mark_unread();

@@ -29,7 +29,7 @@ use super::connection::{Site, http1, serve};
 use super::drain::Drain;
 use super::watch::Watch;
 use crate::hand::HandTimer;
-use crate::logging::{Log, SystemClock};
+use crate::logging::{Log, SystemClock, Throttle};
 use crate::rt::{BoxFuture, Listen, Net};
 
 /// The client's side of a connection.
@@ -206,6 +206,7 @@ impl World {
             http: http1(&settings.limits, false),
             drain: Arc::new(Drain::new()),
             log,
+            malformed: Throttle::default(),
         });
         let wire = Arc::new(Mutex::new(Wire {
             to_server: request.bytes().collect(),
