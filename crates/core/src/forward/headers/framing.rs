@@ -90,6 +90,14 @@ fn declared_length(headers: &HeaderMap, present: Present) -> Result<Declared, &'
     }
     let mut length = None;
     for value in headers.get_all(CONTENT_LENGTH) {
+        // One number, as nearly always.
+        if length.is_none()
+            && !value.is_empty()
+            && let Some(number) = digits(value.as_bytes())
+        {
+            length = Some(number);
+            continue;
+        }
         let mut members = list(value).peekable();
         if members.peek().is_none() {
             return Err("Content-Length is empty");

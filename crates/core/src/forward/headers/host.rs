@@ -89,10 +89,9 @@ fn is_valid(host: &[u8]) -> bool {
     } else {
         let end = host
             .iter()
-            .position(|byte| *byte == b':')
+            .position(|byte| !is_name_byte(byte))
             .unwrap_or(host.len());
-        let (name, rest) = host.split_at(end);
-        (!name.is_empty() && name.iter().all(is_name_byte), rest)
+        (end > 0, &host[end..])
     };
     name_is_valid && is_port(port)
 }
