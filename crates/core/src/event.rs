@@ -165,6 +165,13 @@ pub enum Trigger {
     },
     /// It was ejected, and nobody else is left.
     LastResort,
+    /// It was ejected, and then so many requests failed at the others.
+    OthersFail {
+        /// Requests that failed.
+        failed: u64,
+        /// Of so many.
+        of: u64,
+    },
     /// Somebody asked for it.
     Asked(Command),
 }
@@ -192,6 +199,9 @@ impl fmt::Display for Trigger {
             }
             Self::FailureShare { failed, of } => write!(f, "{failed} of {of} requests failed"),
             Self::LastResort => f.write_str("nobody else is left"),
+            Self::OthersFail { failed, of } => {
+                write!(f, "{failed} of {of} requests failed at the others")
+            }
             Self::Asked(Command::Drain) => f.write_str("asked to drain"),
             Self::Asked(Command::Maintain) => f.write_str("asked into maintenance"),
             Self::Asked(Command::Ready) => f.write_str("asked back"),

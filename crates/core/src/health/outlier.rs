@@ -16,6 +16,10 @@ use crate::time::Instant;
 
 /// A share is taken over so long.
 pub(crate) const WINDOW: Duration = Duration::from_secs(10);
+/// For so long after it an ejection is looked at again.
+const RECONSIDERED: Duration = Duration::from_secs(5);
+/// So large a failed share of the others' answers means that it was not the member.
+const OTHERS_PERCENT: u64 = 25;
 /// Fewer answers than this have no share worth the name.
 const VOLUME_MIN: u64 = 20;
 /// A trial of an ejected member is judged by its whole answer, or after so long by the answer's still coming.
@@ -86,6 +90,11 @@ impl Ejections {
         until
     }
 
+    /// Out for the first time in a while, and only just.
+    pub(crate) fn is_fresh(&self, ejected: Instant, now: Instant) -> bool {
+        self.until.is_some() && self.strikes == 1 && now < ejected + RECONSIDERED
+    }
+
     /// In again.
     pub(crate) fn lift(&mut self, now: Instant) {
         if self.until.take().is_some() {
@@ -129,8 +138,23 @@ impl Seen {
     pub(crate) fn too_much(self, share_percent: u32, others: Self) -> bool {
         let (failed, all) = (u128::from(self.failed), u128::from(self.all));
         let often = failed * 100 >= all * u128::from(share_percent);
-        let theirs = u128::from(others.failed).saturating_mul(2 * all);
-        self.all >= VOLUME_MIN && often && failed * u128::from(others.all) >= theirs
+        self.all >= VOLUME_MIN && often && self.stands_out(others)
+    }
+
+    /// Did the `others` fail at most half as often, as far as there is enough to compare? If not, the whole pool has too much to do, and one member less would
+    /// leave the others with more: so a storm of retries outlives what began it (Bronson et al., *Metastable Failures in
+    /// Distributed Systems*, HotOS 2021).
+    pub(crate) fn stands_out(self, others: Self) -> bool {
+        if others.failed == 0 {
+            return true;
+        }
+        let theirs = u128::from(others.failed).saturating_mul(2 * u128::from(self.all));
+        self.all >= VOLUME_MIN && u128::from(self.failed) * u128::from(others.all) >= theirs
+    }
+
+    /// Do these members, whom an ejection left alone, fail so much that it was not the fault of the one that went?
+    pub(crate) fn fail_too(self) -> bool {
+        self.all >= VOLUME_MIN && self.failed.saturating_mul(100) >= self.all * OTHERS_PERCENT
     }
 }
 

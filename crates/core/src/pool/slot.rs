@@ -48,8 +48,11 @@ pub(super) struct Slot {
     /// How long its answers took, as of the last regular look.
     pub(super) learned: Counts,
     ejections: Ejections,
-    /// What had been counted when the window began.
-    pub(super) before_window: Seen,
+    /// What all others had been counted when it was last ejected.
+    others_before: Seen,
+    /// What had been counted when the window began, and when the one before it did.
+    before_window: Seen,
+    before_last_window: Seen,
     /// When the process itself last answered a probe.
     answered_probe: Instant,
 }
@@ -72,7 +75,9 @@ impl Slot {
             doubt: None,
             learned: Counts::default(),
             ejections: Ejections::default(),
+            others_before: Seen::default(),
             before_window: Seen::default(),
+            before_last_window: Seen::default(),
             answered_probe: Instant::ORIGIN,
         };
         slot.state = slot.follows();
@@ -115,7 +120,7 @@ impl Slot {
             self.member.set_stalled(self.stalled.is_some());
             if from != State::Unknown {
                 self.member.readmit(now);
-                self.before_window = self.member.seen();
+                self.start_over();
             }
         }
         match to {
@@ -294,9 +299,28 @@ impl Slot {
         }
     }
 
-    /// Its answers fail.
-    pub(super) fn eject(&mut self, rules: &Passive, rng: &Rng, now: Instant) {
+    /// Its answers fail; `others` is what was counted of the other members so far.
+    pub(super) fn eject(&mut self, rules: &Passive, others: Seen, rng: &Rng, now: Instant) {
         self.ejections.eject(rules, rng, now);
+        self.others_before = others;
+    }
+
+    /// It was ejected just now. If the `others` have failed since, it was only the first of them and comes back, as warm
+    /// as it went.
+    pub(super) fn acquit(&mut self, others: Seen, now: Instant) -> Option<Trigger> {
+        let since = others.since(self.others_before);
+        if self.state != State::Ejected
+            || !self.ejections.is_fresh(self.since, now)
+            || !since.fail_too()
+        {
+            return None;
+        }
+        self.ejections.lift(now);
+        self.cold = false;
+        Some(Trigger::OthersFail {
+            failed: since.failed,
+            of: since.all,
+        })
     }
 
     /// Nobody else is left: a bad answer is better than none.
@@ -308,6 +332,24 @@ impl Slot {
     /// Answers and failures since the window began, or since it came back.
     pub(super) fn in_window(&self) -> Seen {
         self.member.seen().since(self.before_window)
+    }
+
+    /// The same since the window before.
+    pub(super) fn lately(&self) -> Seen {
+        self.member.seen().since(self.before_last_window)
+    }
+
+    /// A new window begins.
+    pub(super) fn begin_window(&mut self) {
+        self.before_last_window = self.before_window;
+        self.before_window = self.member.seen();
+    }
+
+    /// What was counted so far compares with nothing that follows.
+    pub(super) fn start_over(&mut self) {
+        self.member.did_well();
+        self.before_window = self.member.seen();
+        self.before_last_window = self.before_window;
     }
 
     /// It refuses connections, which neither a frozen process does nor one that answers badly: whatever was wrong

@@ -7,7 +7,7 @@ use crate::pool::slot::Slot;
 use crate::time::Instant;
 
 impl Pool {
-    /// Requests at a member failed, so many in a row.
+    /// Requests at a member failed, so many in a row. That takes it out unless its neighbours fail, too.
     pub(in crate::pool) fn request_failed(
         &mut self,
         index: usize,
@@ -16,7 +16,10 @@ impl Pool {
         picked: Instant,
         now: Instant,
     ) {
-        if picked >= self.slots[index].member.readmitted() {
+        let lately = |slot: &Slot| slot.lately();
+        let own = lately(&self.slots[index]);
+        let all = total(self.slots.iter().map(lately));
+        if picked >= self.slots[index].member.readmitted() && own.stands_out(all.since(own)) {
             self.eject(index, Trigger::RequestsFailed(streak, failure), now);
         }
     }
@@ -30,8 +33,25 @@ impl Pool {
         let count = |state| self.slots.iter().filter(|slot| slot.state == state).count();
         let others_up = count(State::Up) - usize::from(self.slots[index].state == State::Up);
         if outlier::may_eject(rules, count(State::Ejected), self.slots.len(), others_up) {
-            self.slots[index].eject(rules, &self.rng, now);
+            let all = total(self.slots.iter().map(|slot| slot.member.seen()));
+            let slot = &mut self.slots[index];
+            let others = all.since(slot.member.seen());
+            slot.eject(rules, others, &self.rng, now);
             self.settle(index, Some(trigger), now);
+        }
+    }
+
+    /// Looks once more at those that were ejected just now.
+    pub(super) fn reconsider(&mut self, now: Instant) {
+        let all = total(self.slots.iter().map(|slot| slot.member.seen()));
+        for index in 0..self.slots.len() {
+            let slot = &mut self.slots[index];
+            let trigger = slot.acquit(all.since(slot.member.seen()), now);
+            if trigger.is_some() {
+                // Times have changed for all of them.
+                self.slots.iter_mut().for_each(Slot::start_over);
+            }
+            self.settle(index, trigger, now);
         }
     }
 
@@ -41,9 +61,7 @@ impl Pool {
             return;
         };
         let seen: Vec<_> = self.slots.iter().map(Slot::in_window).collect();
-        let all = seen
-            .iter()
-            .fold(Seen::default(), |sum, seen| sum.plus(*seen));
+        let all = total(seen.iter().copied());
         for (index, seen) in seen.into_iter().enumerate() {
             if seen.too_much(share, all.since(seen)) {
                 let (failed, of) = (seen.failed, seen.all);
@@ -52,9 +70,7 @@ impl Pool {
         }
         if now >= self.window + outlier::WINDOW {
             self.window = now;
-            for slot in &mut self.slots {
-                slot.before_window = slot.member.seen();
-            }
+            self.slots.iter_mut().for_each(Slot::begin_window);
         }
     }
 
@@ -87,4 +103,8 @@ impl Pool {
         }
         Some(())
     }
+}
+
+fn total(seen: impl Iterator<Item = Seen>) -> Seen {
+    seen.fold(Seen::default(), Seen::plus)
 }

@@ -3,6 +3,7 @@
 use super::*;
 use crate::config::settings::{Passive, PoolSettings};
 use crate::event::State::Ejected;
+use crate::pool::Member;
 use crate::pool::testing::{backends, pool_with};
 
 const RESET: Outcome = Outcome::Failed(Cause::Closed);
@@ -33,6 +34,19 @@ impl World {
         for _ in 0..count {
             self.pick_at(index, ms).finish(outcome, at(ms));
         }
+    }
+
+    /// The same, until the member is ejected; says whether it is.
+    fn ends_while_in(&self, index: u32, outcome: Outcome, count: u32, ms: u64) -> bool {
+        (0..count).any(|_| {
+            self.ends(index, outcome, 1, ms);
+            self.states()[index as usize] == Ejected
+        })
+    }
+
+    fn ejected(&self) -> usize {
+        let states = self.states();
+        states.iter().filter(|state| **state == Ejected).count()
     }
 
     /// Lets probes pass and the guard look, up to `until`.
@@ -153,15 +167,90 @@ fn a_trial_that_streams_for_long_is_answered_by_its_coming() {
 fn never_more_than_half_of_the_pool_is_ejected_and_never_the_last() {
     for (members, most) in [(1, 0), (2, 1), (3, 1), (4, 2), (5, 2)] {
         let world = World::judged(members, Health::Off, rules());
-        for _ in 0..200 {
-            world
-                .pick(10)
-                .expect("somebody is left")
-                .finish(RESET, at(10));
+        let all = 0..u32::try_from(members).unwrap();
+        all.clone().for_each(|index| world.ends(index, OK, 100, 5));
+        // One after the other: whoever fails stands out.
+        for index in all {
+            let stands_out = world.ends_while_in(index, RESET, 50, 10);
+            assert!(stands_out || world.ejected() == most, "of {members}");
         }
-        let states = world.states();
-        let out = states.iter().filter(|state| **state == Ejected).count();
-        assert_eq!(out, most, "of {members}");
+        assert_eq!(world.ejected(), most, "of {members}");
+    }
+}
+
+#[test]
+fn a_pool_that_fails_as_a_whole_keeps_its_members() {
+    for members in 2..6 {
+        let world = World::judged(members, Health::Off, Passive::default());
+        for count in 0..1_000 {
+            let outcome = if count % 20 == 19 { OK } else { UNAVAILABLE };
+            world.pick(10).unwrap().finish(outcome, at(10));
+        }
+        world.due(500);
+        assert_eq!(world.ejected(), 0, "of {members}");
+    }
+}
+
+#[test]
+fn what_was_well_for_long_does_not_hide_that_others_fail_now() {
+    let world = World::judged(3, Health::Off, rules());
+    for index in 0..3 {
+        world.ends(index, OK, 1_000, 10);
+    }
+    for index in [1, 2] {
+        world.ends(index, RESET, 4, 20);
+        world.ends(index, OK, 1, 20);
+    }
+    world.ends(0, RESET, 5, 30);
+    assert_eq!(world.ejected(), 0, "it fails as often as they do");
+    world.ends(0, RESET, 5, 40);
+    assert_eq!(world.states(), [Ejected, Up, Up]);
+}
+
+#[test]
+fn the_first_to_fail_of_many_comes_back_at_once_as_it_was() {
+    let world = World::judged(3, tcp(), rules());
+    world.idle(200, 1_000);
+    world.ends(0, UNAVAILABLE, 5, 1_010);
+    world.heard.take();
+    for index in [1, 2] {
+        world.ends(index, OK, 9, 1_100);
+        world.ends(index, UNAVAILABLE, 3, 1_100);
+    }
+    world.idle(1_200, 1_800);
+    assert_eq!(
+        world.heard.take(),
+        ["m0 ejected to up: 6 of 24 requests failed at the others (3/3)"]
+    );
+    let member = Arc::clone(&world.pool.snapshot().members()[0]);
+    assert_eq!(member.share(at(1_800)), Member::SHARE_FULL);
+    // It has had its second chance.
+    world.ends(1, OK, 100, 2_000);
+    world.ends(2, OK, 100, 2_000);
+    world.ends(0, UNAVAILABLE, 5, 2_010);
+    assert_eq!(world.states(), [Ejected, Up, Up]);
+    for index in [1, 2] {
+        world.ends(index, UNAVAILABLE, 30, 2_100);
+    }
+    world.idle(2_200, 3_200);
+    assert_eq!(world.states(), [Ejected, Up, Up]);
+}
+
+#[test]
+fn an_ejection_stands_when_the_others_are_well_or_fail_much_later() {
+    for (good, bad, ms) in [(10, 3, 1_100), (3, 16, 6_100), (1, 5, 1_100)] {
+        let world = World::judged(3, tcp(), rules());
+        world.idle(200, 1_000);
+        world.ends(0, UNAVAILABLE, 5, 1_010);
+        world.idle(1_200, ms - 100);
+        for index in [1, 2] {
+            world.ends(index, OK, good, ms);
+            for _ in 0..bad {
+                world.ends(index, UNAVAILABLE, 1, ms);
+            }
+        }
+        world.idle(ms + 100, ms + 1_000);
+        assert_eq!(world.states(), [Ejected, Up, Up], "{bad} at {ms}");
     }
 }
 
@@ -169,7 +258,8 @@ fn never_more_than_half_of_the_pool_is_ejected_and_never_the_last() {
 fn who_was_spared_goes_once_there_is_room() {
     let world = World::judged(3, Health::Off, rules());
     world.ends(0, RESET, 5, 10);
-    world.ends(1, RESET, 9, 10);
+    world.ends(2, OK, 50, 10);
+    world.ends(1, RESET, 24, 10);
     assert_eq!(world.states(), [Ejected, Up, Up]);
     world.due(33_200);
     world.pick_at(0, 33_200).finish(OK, at(33_200));
