@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use http::uri::PathAndQuery;
+use lb_core::config::settings::{Balance, Check, Health, HttpCheck, ProbeSettings};
 use lb_core::event::State;
 use lb_testkit::sim::{Answer, Behaviour, Load, Proxy, World, secs, seeds, settings, sim};
 
@@ -133,5 +135,104 @@ fn a_pool_that_fails_as_a_whole_keeps_more_than_half_of_its_members() {
             }
             settled(&world, &proxy).await;
         });
+    }
+}
+
+/// The answers of a member that fails some of its requests: so many of a thousand, in this way.
+fn gray(odd: Answer, per_mille: u64) -> Behaviour {
+    Behaviour {
+        odd_per_mille: per_mille,
+        ..Behaviour::always(odd)
+    }
+}
+
+#[test]
+fn a_member_that_fails_most_requests_is_out_and_one_that_fails_some_costs_no_get() {
+    for (per_mille, state) in [(600, State::Ejected), (150, State::Up)] {
+        for seed in seeds(2) {
+            sim(seed, |world| async move {
+                let proxy = three(&world).await;
+                world.run_until(secs(1)).await;
+                world.load(proxy.address(), gets(10, 14));
+                world.behave("b2", gray(Answer::Reset, per_mille));
+                world.run_until(secs(13)).await;
+                let states = proxy.members().iter().map(|m| m.state).collect::<Vec<_>>();
+                assert_eq!(states, [State::Up, state, State::Up], "{per_mille}");
+                settled(&world, &proxy).await;
+                world.check().no_failed_get().answered_at_least(1000);
+            });
+        }
+    }
+}
+
+#[test]
+fn a_member_that_is_ten_times_slower_gets_less_where_the_algorithm_looks() {
+    let table = [
+        (Balance::RoundRobin, 0.33, 0.34),
+        (Balance::LeastRequests, 0.0, 0.15),
+        (Balance::P2c, 0.0, 0.2),
+        (Balance::PeakEwma, 0.0, 0.1),
+    ];
+    for (balance, least, most) in table {
+        for seed in seeds(2) {
+            let balance = balance.clone();
+            sim(seed, |world| async move {
+                let mut settings = settings(&world.backends(3));
+                settings.pool.balance = balance.clone();
+                let proxy = world.proxy(settings).await;
+                world.behave(
+                    "b2",
+                    Behaviour {
+                        service_us: 30_000..=50_000,
+                        ..Behaviour::default()
+                    },
+                );
+                world.run_until(secs(1)).await;
+                let load = Load {
+                    down: 0..=200,
+                    ..Load::open(500, secs(6))
+                };
+                world.load(proxy.address(), load);
+                settled(&world, &proxy).await;
+                world.check().no_failed_get();
+                let picks = proxy.picks();
+                let share = picks[1] as f64 / picks.iter().sum::<u64>() as f64;
+                assert!((least..=most).contains(&share), "{balance}: {share}");
+            });
+        }
+    }
+}
+
+#[test]
+fn who_fails_fast_attracts_little_even_where_the_idle_are_preferred() {
+    for balance in [Balance::LeastRequests, Balance::P2c, Balance::PeakEwma] {
+        // A gateway failure is seen in the answers; a 500 is the application's, and only a probe can tell.
+        for status in [503, 500] {
+            let balance = balance.clone();
+            sim(1, |world| async move {
+                let mut settings = settings(&world.backends(3));
+                settings.pool.balance = balance.clone();
+                settings.pool.health = Health::Probes(ProbeSettings {
+                    check: Check::from(HttpCheck::get(PathAndQuery::from_static("/healthz"))),
+                    ..ProbeSettings::default()
+                });
+                let proxy = world.proxy(settings).await;
+                world.run_until(secs(1)).await;
+                world.load(proxy.address(), gets(10, 16));
+                world.run_until(secs(3)).await;
+                let before = proxy.picks()[1];
+                world.behave("b2", fast(Answer::Status(status)));
+                world.run_until(secs(9)).await;
+                let found = proxy.picks()[1] - before;
+                assert_ne!(proxy.members()[1].state, State::Up, "{balance} {status}");
+                if status == 503 {
+                    assert!(found <= 15, "{balance}: {found} picks");
+                }
+                world.run_until(secs(16)).await;
+                let after = proxy.picks()[1] - before - found;
+                assert_eq!(after, 0, "{balance} {status}");
+                settled(&world, &proxy).await;
+            });
+        }
     }
 }

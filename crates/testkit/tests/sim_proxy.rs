@@ -366,6 +366,7 @@ async fn faults(world: &World) {
                 odd_per_mille: rng.below(200),
                 odd: odd.clone(),
                 service_us: 100..=100 + rng.below(30_000),
+                ..Behaviour::default()
             },
         );
         world.conditions(

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use lb_core::config::settings::ListenAddress;
 use lb_core::rng::Rng;
-use lb_core::time::Timer as _;
+use lb_core::time::{Instant, Timer as _};
 use lb_engine::rt::{Listen as _, Net as _, Runtime as _, Spawn as _};
 
 use super::executor::lock;
@@ -59,6 +59,44 @@ pub struct Behaviour {
     pub odd_per_mille: u64,
     /// What they get.
     pub odd: Vec<Answer>,
+    /// How much it can do at a time; `None` is everything.
+    pub capacity: Option<Capacity>,
+}
+
+/// A server of limited strength. It works on in vain for clients that have gone away.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Capacity {
+    /// Requests that are served at a time.
+    pub at_once: usize,
+    /// Requests that wait for their turn; any more get a 503 at once.
+    pub queue: usize,
+}
+
+/// The turns of a server of limited strength.
+#[derive(Debug, Default)]
+pub(super) struct Turns {
+    /// When each of its hands is free.
+    free: Vec<Instant>,
+    /// When those begin to be served that wait.
+    begins: Vec<Instant>,
+}
+
+impl Turns {
+    /// When a request that comes now and takes so long is done; `None` where there is no room for it.
+    fn take(&mut self, capacity: Capacity, service: Duration, now: Instant) -> Option<Instant> {
+        self.free.resize(capacity.at_once.max(1), Instant::ORIGIN);
+        self.begins.retain(|begins| *begins > now);
+        let hand = self.free.iter_mut().min()?;
+        let begins = now.max(*hand);
+        if begins > now {
+            if self.begins.len() >= capacity.queue {
+                return None;
+            }
+            self.begins.push(begins);
+        }
+        *hand = begins + service;
+        Some(*hand)
+    }
 }
 
 impl Default for Behaviour {
@@ -67,6 +105,7 @@ impl Default for Behaviour {
             service_us: 200..=5_000,
             odd_per_mille: 0,
             odd: Vec::new(),
+            capacity: None,
         }
     }
 }
@@ -96,6 +135,7 @@ pub(super) struct Backend {
     pub(super) address: SocketAddr,
     pub(super) runtime: SimRuntime,
     pub(super) behaviour: Mutex<Behaviour>,
+    pub(super) turns: Mutex<Turns>,
     pub(super) rng: Rng,
     pub(super) ledger: Arc<Ledger>,
 }
@@ -103,6 +143,7 @@ pub(super) struct Backend {
 impl Backend {
     /// Serves until dropped.
     pub(super) async fn run(self: Arc<Self>) {
+        *lock(&self.turns) = Turns::default();
         let net = self.runtime.net();
         let bound = net
             .bind(ListenAddress::Exact(self.address), 1)
@@ -129,7 +170,7 @@ impl Backend {
 
     async fn serve(&self, wire: &mut Wire<SimStream>) -> io::Result<()> {
         while let Some(head) = wire.head().await? {
-            let answer = lock(&self.behaviour).draw(&self.rng);
+            let mut answer = lock(&self.behaviour).draw(&self.rng);
             let Some(id) = number(&head, "x-id")? else {
                 // A probe.
                 let status = match answer {
@@ -155,7 +196,16 @@ impl Backend {
                 service = POLL;
             }
             let timer = self.runtime.timer();
-            timer.sleep_until(timer.now() + service).await;
+            let mut done = timer.now() + service;
+            let capacity = lock(&self.behaviour).capacity;
+            if let Some(capacity) = capacity {
+                let turn = lock(&self.turns).take(capacity, service, timer.now());
+                match turn {
+                    Some(turn) => done = turn,
+                    None => (done, answer) = (timer.now(), Answer::Status(503)),
+                }
+            }
+            timer.sleep_until(done).await;
             let size = number(&head, "x-down")?.unwrap_or(0);
             let bodyless = head.start.starts_with("HEAD ");
             if !self.answer(wire, id, size, bodyless, answer).await? {

@@ -19,8 +19,11 @@ use super::ledger::{Ledger, Outcome, Way, content};
 use super::runtime::SimRuntime;
 use crate::conformance::wire::{Framing, Head, Piece, Progress, Wire};
 
-/// How long a client waits for an answer.
+/// How long a client waits for an answer, unless told.
 const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The pause of a client before it asks once more, in microseconds.
+const ONCE_MORE_US: RangeInclusive<u64> = 50_000..=150_000;
 
 /// What clients do.
 #[derive(Clone, Debug)]
@@ -29,6 +32,11 @@ pub struct Load {
     pub pace: Pace,
     /// When the last one begins.
     pub until: Instant,
+    /// How often a client of the open pace asks for the same thing: again after a pause, while it got no answer or a 5xx.
+    /// Each time is a request of its own.
+    pub tries: u32,
+    /// How long a client waits for an answer.
+    pub patience: Duration,
     /// Of a thousand requests, how many are POSTs; the others are GETs.
     pub posts_per_mille: u64,
     /// Of a thousand requests, how many are given up in their middle.
@@ -80,6 +88,8 @@ impl Load {
         Self {
             pace,
             until,
+            tries: 1,
+            patience: PATIENCE,
             posts_per_mille: 0,
             aborts_per_mille: 0,
             up: 0..=20_000,
@@ -169,7 +179,8 @@ impl Clients {
             for _ in 0..self.draw(per_connection) {
                 let think = Duration::from_micros(self.draw(think_us));
                 self.runtime.timer().sleep_until(self.now() + think).await;
-                if self.now() >= self.load.until || self.ask(&mut connection).await == Then::Close {
+                if self.now() >= self.load.until || self.ask(&mut connection).await.0 == Then::Close
+                {
                     break;
                 }
             }
@@ -185,13 +196,26 @@ impl Clients {
             let (running, clients) = (Running::new(&self.running), self.clone());
             self.runtime.spawn().spawn(async move {
                 let _running = running;
-                clients.ask(&mut None).await;
+                clients.insist().await;
             });
         }
     }
 
-    /// One request, from its tag to its entry in the ledger.
-    async fn ask(&self, connection: &mut Option<Wire<SimStream>>) -> Then {
+    /// Asks on fresh connections until an answer comes that is worth having, or the tries are spent.
+    async fn insist(&self) {
+        for left in (0..self.load.tries).rev() {
+            let mut connection = None;
+            let (_, served) = self.ask(&mut connection).await;
+            if served || left == 0 {
+                return;
+            }
+            let pause = Duration::from_micros(self.draw(&ONCE_MORE_US));
+            self.runtime.timer().sleep_until(self.now() + pause).await;
+        }
+    }
+
+    /// One request, from its tag to its entry in the ledger; and whether its answer is worth having.
+    async fn ask(&self, connection: &mut Option<Wire<SimStream>>) -> (Then, bool) {
         let post = self.rng.below(1000) < self.load.posts_per_mille;
         let up = if post { self.draw(&self.load.up) } else { 0 };
         let down = self.draw(&self.load.down);
@@ -199,7 +223,7 @@ impl Clients {
         let patience = if aborts {
             Duration::from_micros(self.rng.below(20_000))
         } else {
-            PATIENCE
+            self.load.patience
         };
         let id = self.ledger.ask(!post, self.now());
         let (outcome, then) = {
@@ -218,11 +242,12 @@ impl Clients {
                 Either::Right(_) => (Outcome::TimedOut, Then::Close),
             }
         };
+        let served = matches!(outcome, Outcome::Answered { status, .. } if status < 500);
         self.ledger.end(id, outcome, self.now());
         if then == Then::Close {
             *connection = None;
         }
-        then
+        (then, served)
     }
 
     async fn exchange(

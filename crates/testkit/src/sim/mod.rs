@@ -39,7 +39,7 @@ use std::sync::Arc;
 
 use lb_core::rng::Rng;
 
-pub use self::backend::{Answer, Behaviour};
+pub use self::backend::{Answer, Behaviour, Capacity};
 pub use self::check::Check;
 use self::executor::Executor;
 pub use self::ledger::{Asked, Change, Outcome, Seen};

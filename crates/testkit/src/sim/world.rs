@@ -139,6 +139,7 @@ impl World {
             address,
             runtime: SimRuntime::new(&self.network, address.ip()),
             behaviour: Mutex::default(),
+            turns: Mutex::default(),
             rng: self.streams.backends.split(),
             ledger: self.ledger.clone(),
         });
