@@ -76,6 +76,9 @@ pub struct Forwarded {
     pub response: Response<Body>,
     /// To be [run](Tunnel::run) once the answer's head is on its way.
     pub tunnel: Option<Tunnel>,
+    /// When `limits.total` is over; [`NEVER`](Instant::NEVER) where there is no such limit, or it does not apply. Nobody
+    /// polls the body of an answer whose client takes nothing: it is the front end that has to drop it then.
+    pub until: Instant,
 }
 
 /// Forwards requests to the members of one pool.
@@ -537,6 +540,7 @@ impl<T: Transport, C: Timer> Forwarder<T, C> {
             return Forwarded {
                 response: Response::from_parts(head, Body::empty()),
                 tunnel: Some(Tunnel::new(client, backend, idle, timer, ending)),
+                until: Instant::NEVER,
             };
         }
         // Nobody polls a body that is not there.
@@ -548,6 +552,7 @@ impl<T: Transport, C: Timer> Forwarder<T, C> {
                 idle: self.rules.patience.backend_idle,
                 total: visit.total,
             };
+            ending.must_be_by(visit.total);
             let timer = self.timer.clone();
             let answer = Answer::new(body, shape, ending, limits, answered.upload, timer);
             Body::stream(answer)
@@ -555,6 +560,7 @@ impl<T: Transport, C: Timer> Forwarder<T, C> {
         Forwarded {
             response: Response::from_parts(head, body),
             tunnel: None,
+            until: visit.total,
         }
     }
 
@@ -578,6 +584,7 @@ impl<T: Transport, C: Timer> Forwarder<T, C> {
         Forwarded {
             response,
             tunnel: None,
+            until: Instant::NEVER,
         }
     }
 }

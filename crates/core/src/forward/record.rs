@@ -9,7 +9,7 @@ use http::{HeaderValue, StatusCode};
 
 use super::Shared;
 use crate::decision::Decision;
-use crate::error::Reason;
+use crate::error::{BodyCause, Reason};
 use crate::event::{End, Exchange, Hedge, Observer};
 use crate::pool::{Lease, Outcome};
 use crate::time::{Instant, Timer};
@@ -147,6 +147,8 @@ pub(super) struct Ending<C: Timer> {
     lease: Option<Lease>,
     record: Record<C>,
     status: StatusCode,
+    /// Who drops it later than this has waited too long for a client that took nothing.
+    until: Instant,
 }
 
 impl<C: Timer> Ending<C> {
@@ -163,7 +165,13 @@ impl<C: Timer> Ending<C> {
             lease: Some(lease),
             record,
             status,
+            until: Instant::NEVER,
         }
+    }
+
+    /// A limit for all of it.
+    pub(super) fn must_be_by(&mut self, until: Instant) {
+        self.until = until;
     }
 
     /// The backend sent something, so many bytes of it for the client.
@@ -192,7 +200,12 @@ impl<C: Timer> Drop for Ending<C> {
     fn drop(&mut self) {
         if self.lease.is_some() {
             let now = self.record.timer.now();
-            self.settle(Outcome::Abandoned, End::ClientGone, now);
+            let end = if now < self.until {
+                End::ClientGone
+            } else {
+                End::Truncated(BodyCause::Deadline)
+            };
+            self.settle(Outcome::Abandoned, end, now);
         }
     }
 }

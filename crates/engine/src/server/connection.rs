@@ -229,6 +229,7 @@ async fn answer<T: Transport, C: Timer>(
     .await;
     let mut response = match forwarded {
         Ok(forwarded) => {
+            link.watched.end_by(forwarded.until);
             if forwarded.tunnel.is_some() {
                 *link.tunnel.lock().unwrap_or_else(PoisonError::into_inner) = forwarded.tunnel;
             }
@@ -339,7 +340,7 @@ impl<C: Timer> HttpBody for Answer<C> {
 impl<C: Timer> Drop for Answer<C> {
     fn drop(&mut self) {
         if let Some(link) = self.watch.take() {
-            link.watched.enter(Stage::Idle, self.now());
+            link.watched.rest(self.now());
         }
     }
 }

@@ -98,6 +98,8 @@ pub(crate) struct Situation {
     pub(crate) since: Instant,
     /// Since when bytes wait that the client does not take.
     pub(crate) blocked_since: Option<Instant>,
+    /// When the exchange that runs must be over.
+    pub(crate) until: Instant,
 }
 
 /// The rules. `draining_since` is the moment from which idle connections are unwanted.
@@ -119,6 +121,8 @@ pub(crate) fn judge(
     match at.stage {
         // One deadline spans accept and first head: hostile-traffic row 49.
         Stage::Fresh | Stage::Head if spent >= patience.head => Verdict::Cut,
+        // Whoever reads is told by the answer's body; this is for those who do not.
+        Stage::Busy if now >= at.until => Verdict::Cut,
         Stage::Idle if spent >= patience.idle => Verdict::Close,
         Stage::Fresh | Stage::Idle if draining_since.is_some_and(drained) => Verdict::Close,
         _ => Verdict::Keep,
@@ -131,6 +135,7 @@ pub(crate) struct Watched {
     stage: AtomicU8,
     since: AtomicU64,
     blocked_since: AtomicU64,
+    until: AtomicU64,
     verdict: AtomicU8,
     waker: AtomicWaker,
 }
@@ -144,6 +149,7 @@ impl Watched {
             stage: AtomicU8::new(Stage::Fresh as u8),
             since: AtomicU64::new(now.as_nanos()),
             blocked_since: AtomicU64::new(FLOWING),
+            until: AtomicU64::new(Instant::NEVER.as_nanos()),
             verdict: AtomicU8::new(Verdict::Keep as u8),
             waker: AtomicWaker::new(),
         }
@@ -156,6 +162,22 @@ impl Watched {
     pub(crate) fn enter(&self, stage: Stage, now: Instant) {
         self.since.store(now.as_nanos(), Ordering::Relaxed);
         self.stage.store(stage as u8, Ordering::Relaxed);
+    }
+
+    /// The exchange that runs must be over then. Where there is no such limit it costs nothing.
+    pub(crate) fn end_by(&self, until: Instant) {
+        if until != Instant::NEVER {
+            self.until.store(until.as_nanos(), Ordering::Relaxed);
+        }
+    }
+
+    /// The exchange is over.
+    pub(crate) fn rest(&self, now: Instant) {
+        let never = Instant::NEVER.as_nanos();
+        if self.until.load(Ordering::Relaxed) != never {
+            self.until.store(never, Ordering::Relaxed);
+        }
+        self.enter(Stage::Idle, now);
     }
 
     /// Bytes arrived: a head has begun, unless a request runs.
@@ -195,6 +217,7 @@ impl Watched {
             stage: self.stage(),
             since: Instant::from_nanos(self.since.load(Ordering::Relaxed)),
             blocked_since: (blocked != FLOWING).then(|| Instant::from_nanos(blocked)),
+            until: Instant::from_nanos(self.until.load(Ordering::Relaxed)),
         }
     }
 
@@ -355,6 +378,7 @@ mod tests {
                 stage,
                 since: at(0),
                 blocked_since: None,
+                until: Instant::NEVER,
             };
             assert_eq!(
                 judge(situation, &PATIENCE, None, at(second)),
@@ -370,9 +394,25 @@ mod tests {
             stage: Stage::Busy,
             since: at(0),
             blocked_since: Some(at(5)),
+            until: Instant::NEVER,
         };
         assert_eq!(judge(situation, &PATIENCE, None, at(34)), Verdict::Keep);
         assert_eq!(judge(situation, &PATIENCE, None, at(35)), Verdict::Cut);
+    }
+
+    #[test]
+    fn the_limit_of_an_exchange_cuts_it_and_says_nothing_about_the_next() {
+        let connection = Watched::new(at(0));
+        let verdict = |second| judge(connection.situation(), &PATIENCE, None, at(second));
+        connection.enter(Stage::Busy, at(1));
+        connection.end_by(Instant::NEVER);
+        assert_eq!(verdict(1_000), Verdict::Keep);
+        connection.end_by(at(5));
+        assert_eq!((verdict(4), verdict(5)), (Verdict::Keep, Verdict::Cut));
+        connection.rest(at(4));
+        assert_eq!(verdict(6), Verdict::Keep);
+        connection.enter(Stage::Busy, at(7));
+        assert_eq!(verdict(1_000), Verdict::Keep, "its answer has not come");
     }
 
     #[test]
@@ -381,6 +421,7 @@ mod tests {
             stage: Stage::Idle,
             since: at(since),
             blocked_since: None,
+            until: Instant::NEVER,
         };
         assert_eq!(judge(idle(0), &PATIENCE, Some(at(5)), at(5)), Verdict::Keep);
         assert_eq!(
@@ -396,6 +437,7 @@ mod tests {
             stage: Stage::Busy,
             since: at(0),
             blocked_since: None,
+            until: Instant::NEVER,
         };
         assert_eq!(judge(busy, &PATIENCE, Some(at(5)), at(60)), Verdict::Keep);
     }

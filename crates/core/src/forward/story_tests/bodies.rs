@@ -236,6 +236,30 @@ fn the_total_ends_a_body_that_never_stops() {
     assert_eq!(world.now(), at(10));
 }
 
+#[test]
+fn an_answer_that_nobody_takes_ends_with_the_total_and_is_no_news_about_the_backend() {
+    let world = World::with(|settings| {
+        settings.pool.servers.truncate(1);
+        settings.pool.limits.total = Some(Duration::from_secs(5));
+    });
+    for (dropped, end) in [
+        (4, End::ClientGone),
+        (10, End::Truncated(BodyCause::Deadline)),
+    ] {
+        let before = world.now();
+        let script = Script::new().data("a").data("b").hang();
+        world.script(1, Act::Answer(response(200, script.body())));
+        let reply = world.forward(get("/"));
+        assert_eq!(reply.until, before + Duration::from_secs(5));
+        world.clock.set(at(dropped));
+        drop(reply);
+        assert_eq!(world.exchange().end, end);
+    }
+    let counters = world.counters(1);
+    assert_eq!((counters.abandoned, counters.failed), (2, 0));
+    world.check_idle();
+}
+
 fn answered_elsewhere(world: &World) -> Response<Body> {
     let hanging = response(200, Script::new().hang().body());
     world.script(2, Act::Answer(hanging));
