@@ -291,6 +291,10 @@ pub enum Reason {
     ClientGone,
     /// No member is eligible.
     NoMember,
+    /// There are as many client connections as `limits.connections` says.
+    ConnectionLimit,
+    /// Every eligible member is at `pool.limits.in-flight-per-server`, and nobody may wait.
+    InFlightLimit,
     /// Every eligible member is at `pool.limits.in-flight-per-server`, and as many as `pool.limits.queue.size` wait.
     QueueFull,
     /// The same, and no place was free within `pool.limits.queue.timeout`.
@@ -327,6 +331,8 @@ impl Reason {
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::RequestStalled => StatusCode::REQUEST_TIMEOUT,
             Self::NoMember
+            | Self::ConnectionLimit
+            | Self::InFlightLimit
             | Self::QueueFull
             | Self::QueueTimeout
             | Self::Refused
@@ -357,7 +363,11 @@ impl Reason {
             Self::ConnectTimeout => "connection_timeout",
             Self::FirstByteTimeout | Self::TotalTimeout => "http_response_timeout",
             Self::SendTimeout => "connection_write_timeout",
-            Self::QueueFull | Self::QueueTimeout | Self::LocalLimit => "connection_limit_reached",
+            Self::ConnectionLimit
+            | Self::InFlightLimit
+            | Self::QueueFull
+            | Self::QueueTimeout
+            | Self::LocalLimit => "connection_limit_reached",
             Self::Unsupported(_) => "proxy_configuration_error",
             Self::Internal => "proxy_internal_error",
         }
@@ -373,6 +383,8 @@ impl Reason {
             Self::RequestStalled => "request-stalled",
             Self::ClientGone => "client-gone",
             Self::NoMember => "no-member",
+            Self::ConnectionLimit => "connection-limit",
+            Self::InFlightLimit => "in-flight-limit",
             Self::QueueFull => "queue-full",
             Self::QueueTimeout => "queue-timeout",
             Self::Refused => "refused",
@@ -398,6 +410,8 @@ impl Reason {
             Self::RequestStalled => "the request body made no progress",
             Self::ClientGone => "the request body broke off",
             Self::NoMember => "no server is available",
+            Self::ConnectionLimit => "there are too many connections (limits.connections)",
+            Self::InFlightLimit => "the servers are at their limit (in-flight-per-server)",
             Self::QueueFull => {
                 "the servers are at their limit (in-flight-per-server), and so is the queue (queue.size)"
             }

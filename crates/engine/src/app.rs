@@ -207,7 +207,8 @@ impl<R: Runtime> Worker<R> {
             let (spawn, site, watch) = (self.runtime.spawn().clone(), site.clone(), watch.clone());
             acceptors.push(acceptor.run(listener, move |stream, peer, slot| {
                 let guard = watch.add(site.timer.now());
-                let connection = serve::<R::Net, _, _>(site.clone(), stream, peer, guard);
+                let beyond = slot.is_beyond();
+                let connection = serve::<R::Net, _, _>(site.clone(), stream, peer, guard, beyond);
                 // An async block would keep the future twice: as what it captures and as what it awaits.
                 spawn.spawn(connection.map(move |()| drop(slot)));
             }));

@@ -9,6 +9,7 @@ use http::HeaderValue;
 pub struct Downstream {
     peer: SocketAddr,
     secure: bool,
+    too_many: bool,
     /// The address as `X-Forwarded-For` has it.
     address: HeaderValue,
 }
@@ -20,9 +21,25 @@ impl Downstream {
         Self {
             peer,
             secure,
+            too_many: false,
             // No address is written with anything else than letters, digits, dots and colons.
             address: HeaderValue::try_from(address).unwrap_or(HeaderValue::from_static("unknown")),
         }
+    }
+
+    /// The same, where there are as many connections as `limits.connections` says: each of its requests is a local 503
+    /// that says so, and the front end closes it behind the first.
+    #[must_use]
+    pub fn too_many(self) -> Self {
+        Self {
+            too_many: true,
+            ..self
+        }
+    }
+
+    /// Is it one connection too many?
+    pub fn is_too_many(&self) -> bool {
+        self.too_many
     }
 
     /// The client's address.

@@ -97,6 +97,8 @@ struct Rules {
     connect: Duration,
     total: Option<Duration>,
     queue: Duration,
+    /// What a request is told for which there is no place in the queue.
+    full: Reason,
     retries: u32,
     hedge: Option<HedgeAfter>,
     /// What the pool's algorithm hashes, if it does.
@@ -159,6 +161,10 @@ impl<T: Transport, C: Timer> Forwarder<T, C> {
             connect: pool.connect,
             total: pool.total,
             queue: pool.queue.timeout,
+            full: match pool.queue.size {
+                0 => Reason::InFlightLimit,
+                _ => Reason::QueueFull,
+            },
             retries: pool.retries,
             hedge: pool.hedge,
             key: settings.pool.balance.key().cloned(),
@@ -205,7 +211,6 @@ impl<T: Transport, C: Timer> Forwarder<T, C> {
     /// The answer to a request that is not forwarded.
     fn begin(&self, request: Request<Body>, from: &Downstream) -> Result<Begun<C>, Box<Forwarded>> {
         let now = self.timer.now();
-        self.shared.budget.deposit(now);
         let (mut head, body) = request.into_parts();
         let id = headers::request_id(&head.headers, &self.rng);
         let record = Record::open(&self.shared, &self.timer, &head, &id, from.peer(), now);
@@ -225,7 +230,10 @@ impl<T: Transport, C: Timer> Forwarder<T, C> {
                 .and_then(|sticky| sticky.shown(&head.headers)),
             secure: from.is_secure(),
         };
-
+        if from.is_too_many() {
+            return Err(Box::new(self.refuse(visit, Reason::ConnectionLimit)));
+        }
+        self.shared.budget.deposit(now);
         let prepared = headers::prepare_request(
             &mut head,
             &body,
@@ -379,7 +387,7 @@ impl<T: Transport, C: Timer> Forwarder<T, C> {
                 None => {}
             }
         }
-        let place = pool.queue().enter().ok_or(Reason::QueueFull)?;
+        let place = pool.queue().enter().ok_or(self.rules.full)?;
         let until = total.min(now + self.rules.queue);
         let pick = || self.pick(tried, errand, self.timer.now());
         let sleep = self.timer.sleep_until(until);

@@ -29,10 +29,14 @@ const CLOSING: Duration = Duration::from_millis(250);
 /// that it has.
 const IN_A_ROW: u32 = 32;
 
+/// Connections above the cap that are accepted to be told so; past these, clients wait until they are accepted.
+const BEYOND: usize = 16;
+
 /// The process-wide cap on client connections.
 #[derive(Debug)]
 pub(crate) struct Slots {
     open: AtomicUsize,
+    beyond: AtomicUsize,
     cap: usize,
 }
 
@@ -40,6 +44,7 @@ impl Slots {
     pub(crate) fn new(cap: usize) -> Arc<Self> {
         Arc::new(Self {
             open: AtomicUsize::new(0),
+            beyond: AtomicUsize::new(0),
             cap,
         })
     }
@@ -47,24 +52,45 @@ impl Slots {
     /// Is there room for another connection? Nothing is taken yet: an acceptor that waits for a client must not keep
     /// the last place from the acceptor that has one.
     fn have_room(&self) -> bool {
-        self.open.load(Ordering::Relaxed) < self.cap
+        self.open.load(Ordering::Relaxed) < self.cap || self.beyond.load(Ordering::Relaxed) < BEYOND
     }
 
-    /// Counts an accepted connection. Acceptors that saw the same last place all get one, so that there may be as many
-    /// connections above the cap as there are other acceptors.
+    /// Counts an accepted connection, below the cap if there is room. Acceptors that saw the same last place above it all
+    /// get one, so that there may be as many connections more as there are other acceptors.
     fn take(self: &Arc<Self>) -> Slot {
-        self.open.fetch_add(1, Ordering::Relaxed);
-        Slot(self.clone())
+        let beyond = self.open.fetch_add(1, Ordering::Relaxed) >= self.cap;
+        if beyond {
+            self.open.fetch_sub(1, Ordering::Relaxed);
+            self.beyond.fetch_add(1, Ordering::Relaxed);
+        }
+        Slot {
+            slots: self.clone(),
+            beyond,
+        }
     }
 }
 
 /// The right to hold one connection open.
 #[derive(Debug)]
-pub(crate) struct Slot(Arc<Slots>);
+pub(crate) struct Slot {
+    slots: Arc<Slots>,
+    beyond: bool,
+}
+
+impl Slot {
+    /// Is the connection one too many, so that its request is not served?
+    pub(crate) fn is_beyond(&self) -> bool {
+        self.beyond
+    }
+}
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.0.open.fetch_sub(1, Ordering::Relaxed);
+        let count = match self.beyond {
+            true => &self.slots.beyond,
+            false => &self.slots.open,
+        };
+        count.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -220,22 +246,34 @@ mod tests {
     }
 
     #[test]
-    fn at_the_cap_nobody_is_accepted_until_a_connection_has_ended() {
+    fn at_the_cap_some_are_told_and_then_nobody_is_accepted_until_a_connection_has_ended() {
         let slots = Slots::new(2);
         let open = Mutex::new(Vec::new());
         let acceptor = acceptor(&slots);
         let timer = acceptor.timer.clone();
         let start = |(), _, slot| open.lock().unwrap().push(slot);
-        let mut run = Box::pin(acceptor.run(Queue(3), start));
+        let mut run = Box::pin(acceptor.run(Queue(2 + BEYOND + 3), start));
         let mut step = || {
             timer.advance(REST);
             assert!(run.as_mut().now_or_never().is_none());
             open.lock().unwrap().len()
         };
-        assert_eq!((step(), step()), (2, 2));
-        open.lock().unwrap().pop();
-        assert_eq!(step(), 2);
-        assert_eq!(slots.open.load(Ordering::Relaxed), 2);
+        assert_eq!((step(), step()), (2 + BEYOND, 2 + BEYOND));
+        let beyond = || {
+            let open = open.lock().unwrap();
+            open.iter().map(Slot::is_beyond).collect::<Vec<_>>()
+        };
+        let expected = [vec![false; 2], vec![true; BEYOND]].concat();
+        assert_eq!(beyond(), expected);
+        // Whoever comes when one of the two has ended is served; one that was told so makes room for another such.
+        open.lock().unwrap().remove(0);
+        assert_eq!(step(), 2 + BEYOND);
+        assert_eq!(beyond().last(), Some(&false));
+        open.lock().unwrap().remove(1);
+        assert_eq!(step(), 2 + BEYOND);
+        assert_eq!(beyond().last(), Some(&true));
+        let counts = [&slots.open, &slots.beyond].map(|count| count.load(Ordering::Relaxed));
+        assert_eq!(counts, [2, BEYOND]);
     }
 
     #[test]

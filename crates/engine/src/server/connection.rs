@@ -9,6 +9,7 @@ use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::FutureExt as _;
@@ -36,6 +37,9 @@ use super::watch::{Guard, Stage, Verdict, Watched};
 use crate::duplex::DuplexStream;
 use crate::logging::{Field, Level, Log, Throttle};
 use crate::rt::Net;
+
+/// How long a connection that is one too many may take for its request: others wait to be told, too.
+const BEYOND_PATIENCE: Duration = Duration::from_secs(1);
 
 /// What all connections of a worker have in common.
 pub(crate) struct Site<T, C> {
@@ -104,12 +108,14 @@ impl Link {
     }
 }
 
-/// Serves one connection to its end. Dropping the future closes it.
+/// Serves one connection to its end; one that is `beyond` the limit is told so with its first request. Dropping the future
+/// closes it.
 pub(crate) async fn serve<N, T, C>(
     site: Arc<Site<T, C>>,
     stream: N::Stream,
     peer: SocketAddr,
     guard: Guard,
+    beyond: bool,
 ) where
     N: Net,
     T: Transport,
@@ -120,8 +126,14 @@ pub(crate) async fn serve<N, T, C>(
         broken: AtomicBool::new(false),
         unread: AtomicBool::new(false),
         tunnel: Mutex::new(None),
-        downstream: Downstream::new(peer, false),
+        downstream: match beyond {
+            false => Downstream::new(peer, false),
+            true => Downstream::new(peer, false).too_many(),
+        },
     });
+    if beyond {
+        link.watched.end_by(site.timer.now() + BEYOND_PATIENCE);
+    }
     let stream = ClientStream::<N, C>::new(stream, link.clone(), site.timer.clone());
     // Boxed, because hyper has room for the future also while there is no request, and most connections are idle.
     let service = service_fn(|request| Box::pin(answer(site.clone(), link.clone(), request)));
@@ -241,6 +253,7 @@ async fn answer<T: Transport, C: Timer>(
     // Behind a body that nobody read there is no next request to find, and behind one whose end is the connection's
     // no next answer: hyper would promise to keep the connection all the same.
     let closes = site.drain.has_reached(Phase::Announced)
+        || link.downstream.is_too_many()
         || link.is_unread()
         || (version == Version::HTTP_10 && has_unknown_length(response.body()));
     if closes && response.status() != StatusCode::SWITCHING_PROTOCOLS {

@@ -217,7 +217,7 @@ impl World {
         let guard = watch.add(timer.now());
         let end = End(wire.clone());
         Self {
-            connection: Box::pin(serve::<Nowhere, _, _>(site, end, address, guard)),
+            connection: Box::pin(serve::<Nowhere, _, _>(site, end, address, guard, false)),
             watch,
             wire,
         }

@@ -98,7 +98,7 @@ pub(crate) struct Situation {
     pub(crate) since: Instant,
     /// Since when bytes wait that the client does not take.
     pub(crate) blocked_since: Option<Instant>,
-    /// When the exchange that runs must be over.
+    /// When the exchange that runs, or is to come, must be over.
     pub(crate) until: Instant,
 }
 
@@ -122,7 +122,7 @@ pub(crate) fn judge(
         // One deadline spans accept and first head: hostile-traffic row 49.
         Stage::Fresh | Stage::Head if spent >= patience.head => Verdict::Cut,
         // Whoever reads is told by the answer's body; this is for those who do not.
-        Stage::Busy if now >= at.until => Verdict::Cut,
+        Stage::Fresh | Stage::Head | Stage::Busy if now >= at.until => Verdict::Cut,
         Stage::Idle if spent >= patience.idle => Verdict::Close,
         Stage::Fresh | Stage::Idle if draining_since.is_some_and(drained) => Verdict::Close,
         _ => Verdict::Keep,

@@ -11,6 +11,7 @@ pub mod decisions;
 pub mod demo;
 pub mod logs;
 pub mod messages;
+pub mod resilience;
 pub mod rotation;
 pub mod rows_cost;
 pub mod rows_framing;
@@ -68,6 +69,12 @@ macro_rules! e2e_suite {
                 the_backends_connection_close_stays_on_its_side
                 early_hints_are_dropped_and_the_answer_arrives
                 only_what_may_be_repeated_is_sent_again
+            }
+            resilience {
+                a_get_that_waits_is_hedged_and_the_first_answer_wins
+                the_total_ends_an_answer_whatever_it_does
+                each_limit_that_is_hit_says_its_name
+                a_connection_above_the_limit_is_told_so_at_once
             }
             streaming {
                 an_answer_streams_while_it_is_made
@@ -169,6 +176,7 @@ mod tests {
             ("demo", include_str!("demo.rs")),
             ("logs", include_str!("logs.rs")),
             ("messages", include_str!("messages.rs")),
+            ("resilience", include_str!("resilience.rs")),
             ("rotation", include_str!("rotation.rs")),
             ("rows_cost", include_str!("rows_cost.rs")),
             ("rows_framing", include_str!("rows_framing.rs")),

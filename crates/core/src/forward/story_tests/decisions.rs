@@ -189,7 +189,7 @@ fn a_full_queue_is_recorded_with_those_who_are_full() {
     let mut first = Box::pin(world.forwarding(get("/")));
     assert!(crate::forward::testing::poll_once(first.as_mut()).is_pending());
     world.forward(get("/"));
-    assert_eq!(world.exchange().reason, Some(Reason::QueueFull));
+    assert_eq!(world.exchange().reason, Some(Reason::InFlightLimit));
     assert_eq!(recorded(&world).to_string(), "1 of 1 eligible: b1 (full)");
 }
 

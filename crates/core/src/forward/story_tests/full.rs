@@ -54,7 +54,16 @@ fn a_member_at_its_limit_is_passed_over() {
 
 #[test]
 fn a_full_queue_is_a_503_at_once_that_names_the_limit() {
-    for size in [0, 2] {
+    let table = [
+        (
+            0,
+            Reason::InFlightLimit,
+            "in-flight-limit",
+            "(in-flight-per-server)",
+        ),
+        (2, Reason::QueueFull, "queue-full", "(queue.size)"),
+    ];
+    for (size, reason, word, limit) in table {
         let world = World::with(narrow(size));
         let asked = waiting(&world, 3 + size);
         assert_eq!(world.queued(), size);
@@ -62,16 +71,13 @@ fn a_full_queue_is_a_503_at_once_that_names_the_limit() {
         assert_eq!(reply.status(), StatusCode::SERVICE_UNAVAILABLE);
         let text = run(&world.clock, read(reply.body_mut())).unwrap();
         let text = String::from_utf8(text).unwrap();
-        assert!(
-            text.contains("in-flight-per-server") && text.contains("queue.size"),
-            "{text}"
-        );
+        assert!(text.ends_with(&format!("{limit}\n")), "{text}");
         assert_eq!(
             reply.headers()["proxy-status"],
-            "lb; error=connection_limit_reached; details=\"queue-full\""
+            format!("lb; error=connection_limit_reached; details=\"{word}\"")
         );
         assert_eq!(world.now(), at(0));
-        assert_eq!(world.exchange().reason, Some(Reason::QueueFull));
+        assert_eq!(world.exchange().reason, Some(reason));
         assert_eq!(world.exchange().attempts, 0);
         drop(asked);
         world.check_idle();
@@ -137,4 +143,16 @@ fn whoever_waits_is_told_when_nobody_is_left() {
     assert_eq!(world.exchange().reason, Some(Reason::Refused));
     assert_eq!(world.forward(get("/")).response.status(), 503);
     assert_eq!(world.exchange().reason, Some(Reason::NoMember));
+}
+
+#[test]
+fn a_connection_too_many_is_a_503_that_asks_nobody() {
+    let world = World::new();
+    let reply = world.turn_away(get("/"));
+    assert_eq!(reply.response.status(), StatusCode::SERVICE_UNAVAILABLE);
+    let text = String::from_utf8(reply.response.body().as_bytes().unwrap().to_vec()).unwrap();
+    assert!(text.ends_with("(limits.connections)\n"), "{text}");
+    let exchange = world.exchange();
+    assert_eq!(exchange.reason, Some(Reason::ConnectionLimit));
+    assert_eq!((exchange.attempts, world.seen().len()), (0, 0));
 }

@@ -322,6 +322,12 @@ impl World {
         async move { self.forwarder.forward(request, &client).await }
     }
 
+    /// On a connection that is one too many.
+    pub(super) fn turn_away(&self, request: Request<Body>) -> Forwarded {
+        let client = client().too_many();
+        run(&self.clock, self.forwarder.forward(request, &client))
+    }
+
     /// Polls once, finds nothing yet, and drops the future.
     pub(super) fn abort_while_waiting(&self, request: Request<Body>) {
         let client = client();
