@@ -141,9 +141,9 @@ impl Seen {
         self.all >= VOLUME_MIN && often && self.stands_out(others)
     }
 
-    /// Did the `others` fail at most half as often, as far as there is enough to compare? If not, the whole pool has too much to do, and one member less would
-    /// leave the others with more: so a storm of retries outlives what began it (Bronson et al., *Metastable Failures in
-    /// Distributed Systems*, HotOS 2021).
+    /// Did the `others` fail at most half as often, as far as there is enough to compare? If not, the whole pool has too
+    /// much to do, and one member less would leave the others with more: so a storm of retries outlives what began it
+    /// (Bronson et al., *Metastable Failures in Distributed Systems*, HotOS 2021).
     pub(crate) fn stands_out(self, others: Self) -> bool {
         if others.failed == 0 {
             return true;

@@ -282,8 +282,7 @@ impl Pool {
         if !looked_away {
             self.watch(now);
         }
-        self.reconsider(now);
-        self.compare(now);
+        self.judge(now);
         self.offer_trials(now);
     }
 

@@ -41,8 +41,25 @@ impl Pool {
         }
     }
 
-    /// Looks once more at those that were ejected just now.
-    pub(super) fn reconsider(&mut self, now: Instant) {
+    /// Looks at whose answers fail, how often, and at those that were ejected just now.
+    pub(super) fn judge(&mut self, now: Instant) {
+        let Some(rules) = &self.passive else { return };
+        let share = rules.share_percent;
+        self.reconsider(now);
+        if let Some(share) = share {
+            self.compare(share, now);
+        }
+        if now >= self.window + outlier::WINDOW {
+            self.window = now;
+            self.slots.iter_mut().for_each(Slot::begin_window);
+        }
+    }
+
+    /// An ejection may have hit the first of many that fail.
+    fn reconsider(&mut self, now: Instant) {
+        if self.slots.iter().all(|slot| slot.state != State::Ejected) {
+            return;
+        }
         let all = total(self.slots.iter().map(|slot| slot.member.seen()));
         for index in 0..self.slots.len() {
             let slot = &mut self.slots[index];
@@ -56,10 +73,7 @@ impl Pool {
     }
 
     /// Looks for members of whose answers too large a share fails.
-    pub(super) fn compare(&mut self, now: Instant) {
-        let Some(share) = self.passive.as_ref().and_then(|rules| rules.share_percent) else {
-            return;
-        };
+    fn compare(&mut self, share: u32, now: Instant) {
         let seen: Vec<_> = self.slots.iter().map(Slot::in_window).collect();
         let all = total(seen.iter().copied());
         for (index, seen) in seen.into_iter().enumerate() {
@@ -67,10 +81,6 @@ impl Pool {
                 let (failed, of) = (seen.failed, seen.all);
                 self.eject(index, Trigger::FailureShare { failed, of }, now);
             }
-        }
-        if now >= self.window + outlier::WINDOW {
-            self.window = now;
-            self.slots.iter_mut().for_each(Slot::begin_window);
         }
     }
 

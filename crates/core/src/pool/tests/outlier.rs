@@ -208,6 +208,30 @@ fn what_was_well_for_long_does_not_hide_that_others_fail_now() {
 }
 
 #[test]
+fn what_failed_long_ago_hides_nothing_with_or_without_a_share() {
+    for share_percent in [None, Some(50)] {
+        let rules = Passive {
+            share_percent,
+            ..Passive::default()
+        };
+        let world = World::judged(3, tcp(), rules);
+        for index in 0..3 {
+            world.ends(index, OK, 100, 10);
+            for _ in 0..50 {
+                world.ends(index, RESET, 1, 10);
+                world.ends(index, OK, 1, 10);
+            }
+        }
+        world.idle(200, 21_000);
+        for index in 0..3 {
+            world.ends(index, OK, 100, 21_000);
+        }
+        world.ends(0, RESET, 5, 21_010);
+        assert_eq!(world.states(), [Ejected, Up, Up], "{share_percent:?}");
+    }
+}
+
+#[test]
 fn the_first_to_fail_of_many_comes_back_at_once_as_it_was() {
     let world = World::judged(3, tcp(), rules());
     world.idle(200, 1_000);
