@@ -163,6 +163,13 @@ pub enum Trigger {
         /// Of so many.
         of: u64,
     },
+    /// Its answers took much longer to begin than those of the others.
+    Slow {
+        /// Its median time to the first byte.
+        median: Duration,
+        /// That of the others.
+        others: Duration,
+    },
     /// It was ejected, and nobody else is left.
     LastResort,
     /// It was ejected, and then so many requests failed at the others.
@@ -198,6 +205,12 @@ impl fmt::Display for Trigger {
                 write!(f, "{count} requests in a row failed: {failure}")
             }
             Self::FailureShare { failed, of } => write!(f, "{failed} of {of} requests failed"),
+            Self::Slow { median, others } => write!(
+                f,
+                "half of its answers took up to {} ms to begin, those of the others {} ms",
+                median.as_millis(),
+                others.as_millis()
+            ),
             Self::LastResort => f.write_str("nobody else is left"),
             Self::OthersFail { failed, of } => {
                 write!(f, "{failed} of {of} requests failed at the others")

@@ -1,6 +1,7 @@
 //! What failing requests do to a member.
 
 use std::num::NonZeroU32;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::limits::percent;
@@ -11,6 +12,9 @@ use super::table::Table;
 const EXPECTED: &str = "\"off\", or a table such as { failures = 5, eject = \"30s\" }";
 /// More failures in a row than this are no limit.
 const FAILURES_MAX: u32 = 10_000;
+
+/// A server that takes less than twice as long as its neighbours is an ordinary one.
+const FACTORS: RangeInclusive<u32> = 2..=1000;
 
 /// A pool's `passive`, for so many servers: `Some(None)` is off.
 pub(super) fn passive(item: Item<'_>, servers: Option<usize>) -> Option<Option<Passive>> {
@@ -30,6 +34,14 @@ fn rules(mut table: Table<'_>, servers: Option<usize>) -> Passive {
     set(&mut rules.failures, failures);
     if let Some(item) = table.take("share") {
         rules.share_percent = if item.is_off() { None } else { share(&item) };
+    }
+    if let Some(item) = table.take("latency") {
+        let why = "it is a factor: so many times the median of the others";
+        rules.latency_factor = if item.is_off() {
+            None
+        } else {
+            item.integer(FACTORS, why)
+        };
     }
     set(
         &mut rules.eject,

@@ -113,6 +113,8 @@ pub struct Passive {
     /// The failed percentage of the answers of ten seconds that ejects, given enough answers and others that do
     /// better; `None` is off.
     pub share_percent: Option<u32>,
+    /// So many times the others' median time to the first byte ejects; `None` is off.
+    pub latency_factor: Option<u32>,
     /// How long the first ejection lasts; the n-th in short order takes n times as long, up to
     /// [`EJECT_MAX`](Self::EJECT_MAX).
     pub eject: Duration,
@@ -406,6 +408,7 @@ impl Default for Passive {
         Self {
             failures: const { NonZeroU32::new(5).unwrap() },
             share_percent: Some(50),
+            latency_factor: None,
             eject: Duration::from_secs(30),
             max_ejected_percent: 50,
         }

@@ -149,8 +149,12 @@ fn passive(rules: Option<&Passive>) -> String {
         Some(percent) => format!(" or {percent}% of 10s"),
         None => String::new(),
     };
+    let latency = match rules.latency_factor {
+        Some(factor) => format!(" or {factor} times the others' latency"),
+        None => String::new(),
+    };
     format!(
-        "{} failures in a row{share} eject for {}, at most {}% of the pool",
+        "{} failures in a row{share}{latency} eject for {}, at most {}% of the pool",
         rules.failures,
         show_duration(rules.eject),
         rules.max_ejected_percent

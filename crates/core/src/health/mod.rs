@@ -9,6 +9,7 @@ pub(crate) mod outlier;
 pub(crate) mod probe;
 pub(crate) mod schedule;
 mod search;
+pub(crate) mod slow;
 pub(crate) mod stall;
 #[cfg(test)]
 mod tests;

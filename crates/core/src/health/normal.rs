@@ -12,6 +12,8 @@ const AGES_MS: [u64; LEVELS] = [
     30_000,
 ];
 const LEVELS: usize = 16;
+/// What counts as the age of all that is older.
+const SLOWEST_MS: u64 = 60_000;
 /// A wait counts as slower than an answer only when it is so many times as long.
 const MARGIN: u32 = 4;
 /// A wait of this length is surprising where nothing is known, too.
@@ -68,14 +70,16 @@ impl Times {
         Counts(self.0.each_ref().map(|count| count.load(Ordering::Relaxed)))
     }
 
-    /// Halves all counts once they are large.
-    pub(crate) fn fade(&self) {
+    /// Halves all counts once they are large; says whether it did.
+    pub(crate) fn fade(&self) -> bool {
         let counts = self.counts();
-        if counts.total() >= FADE {
+        let large = counts.total() >= FADE;
+        if large {
             for (class, count) in counts.0.into_iter().enumerate() {
                 self.lessen(Class(class), count / 2);
             }
         }
+        large
     }
 
     fn lessen(&self, class: Class, by: u32) {
@@ -101,17 +105,41 @@ impl Counts {
     /// So long took so many of a hundred answers at most, rounded up to what is told apart: 25 ms, 38 ms, 50 ms and so
     /// on; `None` while too little is known, or beyond the last of these.
     pub(crate) fn percentile(&self, percent: u32) -> Option<Duration> {
-        let total = self.total();
-        if total < KNOWN_POOL {
-            return None;
-        }
-        let mut below: u64 = 0;
-        let class = self.0.iter().position(|&count| {
-            below += u64::from(count);
-            below * 100 >= u64::from(total) * u64::from(percent)
-        })?;
+        let class = self
+            .class_at(percent)
+            .filter(|_| self.total() >= KNOWN_POOL)?;
         let ms = AGES_MS.get(class)?;
         Some(Duration::from_millis(*ms) / MARGIN)
+    }
+
+    /// So long took half of the answers at most, rounded up to what is told apart; `None` below so many answers.
+    pub(crate) fn median(&self, answers_min: u32) -> Option<Duration> {
+        let class = self.class_at(50).filter(|_| self.total() >= answers_min)?;
+        let ms = AGES_MS.get(class).unwrap_or(&SLOWEST_MS);
+        Some(Duration::from_millis(*ms) / MARGIN)
+    }
+
+    /// The class of the answer that so many of a hundred are not slower than.
+    fn class_at(&self, percent: u32) -> Option<usize> {
+        let total = u64::from(self.total());
+        let mut below: u64 = 0;
+        self.0.iter().position(|&count| {
+            below += u64::from(count);
+            below * 100 >= total * u64::from(percent)
+        })
+    }
+
+    /// What came after `before`.
+    pub(crate) fn since(mut self, before: &Self) -> Self {
+        for (mine, earlier) in self.0.iter_mut().zip(before.0) {
+            *mine = mine.saturating_sub(earlier);
+        }
+        self
+    }
+
+    /// As [`Times::fade`] leaves them.
+    pub(crate) fn fade(&mut self) {
+        self.0.iter_mut().for_each(|count| *count -= *count / 2);
     }
 
     fn total(&self) -> u32 {

@@ -294,7 +294,7 @@ impl Pool {
         self.next_lesson = now + stall::LOOK_EVERY;
         self.learned = Counts::default();
         for slot in &mut self.slots {
-            slot.learned = slot.member.learned();
+            slot.learn();
             self.learned.add(&slot.learned);
         }
     }

@@ -425,8 +425,12 @@ impl Member {
     /// How long its answers took, those included that are still to come and overtaken.
     pub(crate) fn learned(&self) -> Counts {
         self.late.count(self.last_byte(), &self.times);
-        self.times.fade();
         self.times.counts()
+    }
+
+    /// Lets what was learned long ago count less, once it is much; says whether it did.
+    pub(crate) fn fade(&self) -> bool {
+        self.times.fade()
     }
 
     /// How long a trial may wait here while the member is stalled.

@@ -53,6 +53,8 @@ pub(super) struct Slot {
     /// What had been counted when the window began, and when the one before it did.
     before_window: Seen,
     before_last_window: Seen,
+    /// How long its answers had taken when the window began.
+    learned_before_window: Counts,
     /// When the process itself last answered a probe.
     answered_probe: Instant,
 }
@@ -78,6 +80,7 @@ impl Slot {
             others_before: Seen::default(),
             before_window: Seen::default(),
             before_last_window: Seen::default(),
+            learned_before_window: Counts::default(),
             answered_probe: Instant::ORIGIN,
         };
         slot.state = slot.follows();
@@ -339,10 +342,24 @@ impl Slot {
         self.member.seen().since(self.before_last_window)
     }
 
+    /// How long its answers took since the window began, as of the last regular look.
+    pub(super) fn learned_in_window(&self) -> Counts {
+        self.learned.since(&self.learned_before_window)
+    }
+
+    /// Learns how long its answers take.
+    pub(super) fn learn(&mut self) {
+        if self.member.fade() {
+            self.learned_before_window.fade();
+        }
+        self.learned = self.member.learned();
+    }
+
     /// A new window begins.
     pub(super) fn begin_window(&mut self) {
         self.before_last_window = self.before_window;
         self.before_window = self.member.seen();
+        self.learned_before_window = self.learned;
     }
 
     /// What was counted so far compares with nothing that follows.
@@ -350,6 +367,7 @@ impl Slot {
         self.member.did_well();
         self.before_window = self.member.seen();
         self.before_last_window = self.before_window;
+        self.learned_before_window = self.member.learned();
     }
 
     /// It refuses connections, which neither a frozen process does nor one that answers badly: whatever was wrong

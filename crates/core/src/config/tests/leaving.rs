@@ -25,6 +25,14 @@ fn passive_takes_each_key_and_keeps_the_other_defaults() {
             }),
         ),
         (
+            "{ latency = 3 }",
+            Some(Passive {
+                latency_factor: Some(3),
+                ..default.clone()
+            }),
+        ),
+        ("{ latency = \"off\" }", Some(default.clone())),
+        (
             "{ share = \"off\", max-ejected = \"100%\" }",
             Some(Passive {
                 share_percent: None,
@@ -144,6 +152,11 @@ fn passive_rules_that_would_do_nothing_are_mistakes() {
             "passive = { failures = 0 }",
             "pool.app.passive.failures: found 0 | a number from 1 to 10000 | it is a number of failures in a row; \
              passive = \"off\" ejects nobody",
+        ),
+        (
+            "passive = { latency = 1 }",
+            "pool.app.passive.latency: found 1 | a number from 2 to 1000 | it is a factor: so many times the median of the \
+             others",
         ),
         (
             "passive = { eject = \"6m\" }",

@@ -2,7 +2,9 @@
 
 use super::Pool;
 use crate::event::{Command, RequestFailure, State, Trigger};
+use crate::health::normal::Counts;
 use crate::health::outlier::{self, Seen};
+use crate::health::slow;
 use crate::pool::slot::Slot;
 use crate::time::Instant;
 
@@ -44,12 +46,15 @@ impl Pool {
     /// Looks at whose answers fail, how often, and at those that were ejected just now.
     pub(super) fn judge(&mut self, now: Instant) {
         let Some(rules) = &self.passive else { return };
-        let share = rules.share_percent;
+        let (share, latency) = (rules.share_percent, rules.latency_factor);
         self.reconsider(now);
         if let Some(share) = share {
             self.compare(share, now);
         }
         if now >= self.window + outlier::WINDOW {
+            if let Some(factor) = latency {
+                self.compare_times(factor, now);
+            }
             self.window = now;
             self.slots.iter_mut().for_each(Slot::begin_window);
         }
@@ -80,6 +85,21 @@ impl Pool {
             if seen.too_much(share, all.since(seen)) {
                 let (failed, of) = (seen.failed, seen.all);
                 self.eject(index, Trigger::FailureShare { failed, of }, now);
+            }
+        }
+    }
+
+    /// Looks for members whose answers take much longer to begin than those of the others that serve.
+    fn compare_times(&mut self, factor: u32, now: Instant) {
+        let serving: Vec<_> = (0..self.slots.len())
+            .filter(|&index| !self.slots[index].is_out())
+            .map(|index| (index, self.slots[index].learned_in_window()))
+            .collect();
+        let mut all = Counts::default();
+        serving.iter().for_each(|(_, counts)| all.add(counts));
+        for (index, own) in serving {
+            if let Some((median, others)) = slow::outlier(&own, &all.since(&own), factor) {
+                self.eject(index, Trigger::Slow { median, others }, now);
             }
         }
     }

@@ -406,3 +406,60 @@ fn switched_off_nothing_ejects() {
     world.due(600);
     assert_eq!(world.states(), [Up, Up]);
 }
+
+/// Answers of each member that take so long to begin, one every 100 ms from `from` to `until`.
+fn answers_after(world: &World, ms: &[u64], (from, until): (u64, u64)) {
+    for begin in (from..until).step_by(100) {
+        for (index, ms) in ms.iter().enumerate() {
+            let mut lease = world.pick_at(index as u32, begin);
+            lease.byte(at(begin + ms));
+            lease.finish(Outcome::Answered(StatusCode::OK), at(begin + ms));
+        }
+    }
+}
+
+#[test]
+fn a_slow_member_is_ejected_where_that_is_asked_for() {
+    for (latency_factor, ejected) in [(None, 0), (Some(5), 1)] {
+        let rules = Passive {
+            latency_factor,
+            ..Passive::default()
+        };
+        let world = World::judged(3, Health::Off, rules);
+        answers_after(&world, &[300, 5, 10], (0, 9_000));
+        world.idle(9_400, 11_000);
+        assert_eq!(world.ejected(), ejected, "{latency_factor:?}");
+        if ejected == 1 {
+            let said = world.heard.take().pop().unwrap();
+            let cause = "half of its answers took up to 375 ms to begin, those of the others 25 ms";
+            assert!(said.contains(cause), "{said}");
+        }
+    }
+}
+
+#[test]
+fn a_pool_that_is_slow_as_a_whole_ejects_nobody_for_it() {
+    let rules = Passive {
+        latency_factor: Some(2),
+        ..Passive::default()
+    };
+    let world = World::judged(3, Health::Off, rules);
+    answers_after(&world, &[900; 3], (0, 9_000));
+    world.idle(9_900, 11_000);
+    assert_eq!(world.ejected(), 0);
+}
+
+#[test]
+fn a_window_of_slow_answers_is_forgotten_with_the_next() {
+    let rules = Passive {
+        latency_factor: Some(2),
+        ..Passive::default()
+    };
+    let world = World::judged(3, Health::Off, rules);
+    // Nobody to compare it with.
+    answers_after(&world, &[900], (0, 6_000));
+    world.idle(9_900, 11_000);
+    answers_after(&world, &[5; 3], (11_000, 14_000));
+    world.idle(14_000, 22_000);
+    assert_eq!(world.ejected(), 0);
+}
