@@ -192,11 +192,9 @@ impl fmt::Display for Trigger {
             Self::ProbesFailed(count, failure) => write!(f, "{count} probes failed: {failure}"),
             Self::ConnectFailed(cause) => write!(f, "connect failed: {}", cause.as_str()),
             Self::Silent { waiting, silence } => {
-                write!(
-                    f,
-                    "{waiting} requests waited {} ms without a byte",
-                    silence.as_millis()
-                )
+                let requests = if *waiting == 1 { "request" } else { "requests" };
+                let ms = silence.as_millis();
+                write!(f, "{waiting} {requests} waited {ms} ms without a byte")
             }
             Self::Answered => f.write_str("it answers again"),
             Self::TrialAnswered => f.write_str("a trial request was answered"),

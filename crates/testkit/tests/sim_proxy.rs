@@ -97,8 +97,6 @@ fn a_frozen_backend_is_found_out_and_what_waits_there_is_rescued() {
     for seed in seeds(8) {
         sim(seed, |world| async move {
             let proxy = three(&world).await;
-            // So many that the others still answer somebody while the guard makes up its mind: clients that wait for
-            // their answers are soon all at the frozen one, and then nobody shows that only it is silent.
             world.load(proxy.address(), Load::closed(20, secs(12)));
             world.run_until(secs(3)).await;
             world.freeze("b2");
@@ -125,6 +123,64 @@ fn a_frozen_backend_is_found_out_and_what_waits_there_is_rescued() {
                 .expect("b2 is used again");
             let took = back.at.saturating_since(thawed);
             assert!(took < RECOVERY, "recovery took {took:?}");
+        });
+    }
+}
+
+#[test]
+fn few_clients_that_are_all_at_a_frozen_backend_are_rescued() {
+    // clients, frozen at, found out and rescued within: the less has been seen, the longer the guard takes
+    let table = [
+        (1, 1_500, 1_700),
+        (1, 5_000, 1_250),
+        (1, 20_000, 300),
+        (3, 15_000, 300),
+        (10, 8_000, 300),
+    ];
+    for (seed, (clients, freeze, within)) in seeds(5).into_iter().zip(table) {
+        sim(seed, |world| async move {
+            let proxy = three(&world).await;
+            world.run_until(secs(1)).await;
+            let until = millis(freeze + 4_000);
+            world.load(proxy.address(), Load::closed(clients, until));
+            world.run_until(millis(freeze)).await;
+            world.freeze("b2");
+            world.run_for(Duration::from_millis(within)).await;
+            assert_eq!(proxy.members()[1].state, State::Stalled);
+            world.run_for(Duration::from_secs(2)).await;
+            world.thaw("b2");
+            settled(&world, &proxy).await;
+            let check = world.check();
+            check.no_failed_get();
+            check.none_took_longer_than(Duration::from_millis(within));
+            for change in check.changes() {
+                assert!(change.member == "b2" || change.at < secs(1), "{change:?}");
+            }
+        });
+    }
+}
+
+#[test]
+fn one_client_with_long_polls_among_its_requests_stalls_nobody() {
+    for (seed, per_mille) in seeds(3).into_iter().zip([5, 50, 300]) {
+        sim(seed, |world| async move {
+            let backends = world.backends(3);
+            for name in ["b1", "b2", "b3"] {
+                let polling = Behaviour {
+                    odd_per_mille: per_mille,
+                    odd: vec![Answer::Poll],
+                    ..Behaviour::default()
+                };
+                world.behave(name, polling);
+            }
+            let proxy = world.proxy(patient(&backends)).await;
+            world.run_until(secs(1)).await;
+            world.load(proxy.address(), Load::closed(1, secs(300)));
+            settled(&world, &proxy).await;
+            let check = world.check();
+            check.no_failed_get();
+            assert!(check.changes().iter().all(|change| change.at < secs(1)));
+            assert!(check.asked().len() > 20);
         });
     }
 }
@@ -259,6 +315,17 @@ fn a_pool_that_gets_slow_as_a_whole_keeps_its_members() {
                 .filter(|change| change.at > secs(10) && change.to != State::Up)
                 .count();
             assert_eq!(late, 0, "by then it is known to be slow");
+            let check = world.check();
+            let stalls = check
+                .changes()
+                .iter()
+                .filter(|change| change.to == State::Stalled);
+            // Each false alarm makes the next one rarer.
+            assert!(
+                stalls.clone().count() <= 15,
+                "{:?}",
+                stalls.collect::<Vec<_>>()
+            );
         });
     }
 }

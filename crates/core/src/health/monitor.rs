@@ -99,7 +99,7 @@ async fn ask<T: Transport, C: Timer>(
     let attempt = probe.attempt();
     let late = probe.deadline();
     match &probe.settings.check {
-        Check::Tcp if probe.stalled => {
+        Check::Tcp if probe.needs_answer => {
             let answer = transport.send(&attempt, probe.sign_of_life());
             let (result, body) = split(timeout(timer, late, answer).await);
             (probe.judge_sign_of_life(&result), body)

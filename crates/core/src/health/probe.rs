@@ -27,8 +27,8 @@ pub(crate) struct Probe {
     pub(crate) member: Arc<Member>,
     pub(crate) settings: Arc<ProbeSettings>,
     pub(crate) started: Instant,
-    /// The member had stalled.
-    pub(crate) stalled: bool,
+    /// That a connection is accepted is not enough: a frozen process's is, too.
+    pub(crate) needs_answer: bool,
 }
 
 /// What a probe found out.
@@ -40,6 +40,16 @@ pub(crate) enum Finding {
     Failed(ProbeFailure),
     /// This machine could not ask: that says nothing about the member.
     Nothing,
+}
+
+impl Finding {
+    /// Did an answer come, whatever it said?
+    pub(crate) fn is_answer(self) -> bool {
+        matches!(
+            self,
+            Self::Passed | Self::Failed(ProbeFailure::Status(_) | ProbeFailure::Body)
+        )
+    }
 }
 
 /// What came back from an HTTP probe.
@@ -65,11 +75,11 @@ impl Probe {
 
     /// Does a pass mean that the process answers, and not only that its kernel accepts?
     pub(crate) fn asks_the_process(&self) -> bool {
-        self.stalled || matches!(self.settings.check, Check::Http(_))
+        self.needs_answer || matches!(self.settings.check, Check::Http(_))
     }
 
-    /// What a stalled member is asked that is checked by TCP alone: a frozen process accepts, too, so only an answer
-    /// tells. Which one does not matter (RFC 9110 §9.3.2: a HEAD asks for nothing but a head).
+    /// What a member that is checked by TCP alone is asked when only an answer tells. Which one does not matter
+    /// (RFC 9110 §9.3.2: a HEAD asks for nothing but a head).
     pub(crate) fn sign_of_life(&self) -> Request<Body> {
         self.request(&HttpCheck {
             method: Method::HEAD,
@@ -77,8 +87,8 @@ impl Probe {
         })
     }
 
-    /// What the answer to that means. None is no news: the member is out already, and it is not this that it is
-    /// checked by.
+    /// What the answer to that means. None is no news: it is not this that the member is checked by, and the stall guard
+    /// has its own opinion.
     pub(crate) fn judge_sign_of_life(
         &self,
         result: &Result<Result<StatusCode, TransportError>, Elapsed>,
@@ -172,7 +182,7 @@ mod tests {
             member: members(1).remove(0),
             settings: Arc::default(),
             started: at(5000),
-            stalled: false,
+            needs_answer: false,
         }
     }
 

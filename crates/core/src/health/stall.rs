@@ -1,7 +1,8 @@
 //! The stall guard's rule: requests wait at a member, it sends nothing at all, and others do.
 //!
 //! It tells a frozen process from a busy pool. One request that waits for long says little: silence of the member as a
-//! whole is the sign, and how surprising it is follows from what is [`normal`](super::normal) there.
+//! whole is the sign, and how surprising it is follows from what is [`normal`](super::normal) there. Where too few others
+//! are under way to tell, the guard asks a question of its own, an [`inquiry`](super::inquiry).
 
 use std::time::Duration;
 
@@ -11,18 +12,18 @@ use crate::time::Instant;
 /// A request that has waited so long is late: from then on it is looked at.
 pub(crate) const LATE: Duration = Duration::from_millis(50);
 /// Requests that must be waiting.
-const WAITING: usize = 2;
+pub(super) const WAITING: usize = 2;
 /// How surprising their waits must be together, in bits: one chance in a million.
-const ENOUGH: f64 = 20.0;
+pub(super) const ENOUGH: f64 = 20.0;
 /// Others must have answered during the silence, and again so much later: a pool that was stuck as a whole and goes on
 /// does not do so everywhere at the same instant.
-const AGAIN: Duration = Duration::from_millis(25);
+pub(super) const AGAIN: Duration = Duration::from_millis(25);
 /// The guard looks at least so often.
 pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// And not more often than this.
 pub(crate) const LOOK_GAP: Duration = Duration::from_millis(2);
 /// While it is in doubt it looks again after this, or a fourth of the silence.
-const LOOK_AGAIN: Duration = Duration::from_millis(10);
+pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(10);
 /// A look that comes so much later than the one before means that this process itself did not run: what it
 /// missed lies unread in its sockets, and it must not judge.
 const LOOK_LATE: Duration = Duration::from_secs(1);
@@ -47,14 +48,36 @@ pub(crate) enum Finding {
     Stalled { waiting: u32, silence: Duration },
 }
 
+impl Finding {
+    /// The same, if a stall takes at least so much silence.
+    pub(crate) fn after(self, needed: Duration, now: Instant) -> Self {
+        match self {
+            Self::Stalled { silence, .. } if silence < needed => {
+                Self::Doubtful(now + (needed - silence))
+            }
+            finding => finding,
+        }
+    }
+
+    /// What both mean together.
+    pub(crate) fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (stalled @ Self::Stalled { .. }, _) | (_, stalled @ Self::Stalled { .. }) => stalled,
+            (Self::Calm, other) => other,
+            (one, Self::Calm) => one,
+            (Self::Doubtful(one), Self::Doubtful(other)) => Self::Doubtful(one.min(other)),
+        }
+    }
+}
+
 impl Signs {
     /// Since when something waits and nothing came.
-    fn silent_since(&self) -> Option<Instant> {
+    pub(super) fn silent_since(&self) -> Option<Instant> {
         self.sent.last().map(|&oldest| oldest.max(self.heard))
     }
 
     /// For how long one has waited in silence.
-    fn age(&self, sent: Instant, now: Instant) -> Duration {
+    pub(super) fn age(&self, sent: Instant, now: Instant) -> Duration {
         now.saturating_since(sent.max(self.heard))
     }
 
@@ -82,21 +105,25 @@ impl Signs {
         }
         let confirmed = doubt.is_some_and(|doubt| others_byte >= doubt + AGAIN);
         if confirmed && self.surprise(normal, now) >= ENOUGH {
-            return Finding::Stalled {
-                waiting: u32::try_from(self.sent.len()).unwrap_or(u32::MAX),
-                silence,
-            };
+            return self.stalled(silence);
         }
         Finding::Doubtful(again.min(self.next_surprise(now)))
     }
 
-    fn surprise(&self, (own, pool): (&Counts, &Counts), now: Instant) -> f64 {
+    pub(super) fn stalled(&self, silence: Duration) -> Finding {
+        Finding::Stalled {
+            waiting: u32::try_from(self.sent.len()).unwrap_or(u32::MAX),
+            silence,
+        }
+    }
+
+    pub(super) fn surprise(&self, (own, pool): (&Counts, &Counts), now: Instant) -> f64 {
         let bits = |&sent: &Instant| surprise(self.age(sent, now), own, pool);
         self.sent.iter().map(bits).sum()
     }
 
     /// When the next wait reaches an age that says more.
-    fn next_surprise(&self, now: Instant) -> Instant {
+    pub(super) fn next_surprise(&self, now: Instant) -> Instant {
         let next = |&sent: &Instant| {
             let age = next_age(self.age(sent, now))?;
             Some(sent.max(self.heard) + age)

@@ -30,8 +30,8 @@ struct Entry {
 }
 
 impl Late {
-    /// A request that was sent then waits; returns its key and how many wait.
-    pub(super) fn register(&self, sent: Instant, waker: &Waker) -> (u64, usize) {
+    /// A request that was sent then waits; returns its key.
+    pub(super) fn register(&self, sent: Instant, waker: &Waker) -> u64 {
         let mut list = self.lock();
         let key = list.next;
         list.next += 1;
@@ -41,7 +41,7 @@ impl Late {
             waker: waker.clone(),
         };
         list.waiting.insert(key, entry);
-        (key, list.waiting.len())
+        key
     }
 
     /// The request is polled by another task now, perhaps.
@@ -123,8 +123,7 @@ mod tests {
     #[test]
     fn a_request_that_others_overtake_counts_once_and_as_slow_as_it_was_seen_to_be() {
         let (late, times) = (Late::default(), Times::default());
-        let (key, waiting) = late.register(at(100), noop_waker_ref());
-        assert_eq!(waiting, 1);
+        let key = late.register(at(100), noop_waker_ref());
         late.count(at(149), &times);
         assert_eq!(times.counts(), Times::default().counts());
         for ms in [200, 200, 5_100] {

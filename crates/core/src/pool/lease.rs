@@ -126,9 +126,8 @@ impl Lease {
     }
 
     fn is_late(&mut self, sent: Instant, waker: &Waker, now: Instant) {
-        let (key, late) = self.member.late().register(sent, waker);
-        self.late = Some(key);
-        if late > 1 && self.member.last_byte() + LATE / 2 <= now {
+        self.late = Some(self.member.late().register(sent, waker));
+        if self.member.last_byte() + LATE / 2 <= now {
             self.pool.look_soon();
         }
     }

@@ -3,6 +3,7 @@
 //! It is plain and synchronous: told what happened and when, it changes its members and notes what to report. It does no
 //! I/O, takes no lock and reads no clock.
 
+mod asking;
 mod considered;
 mod leaving;
 
@@ -51,6 +52,10 @@ pub(super) struct Pool {
     /// How long the answers of all members took, as of the last regular look.
     learned: Counts,
     next_lesson: Instant,
+    /// The members about whom the stall guard has a question of its own.
+    inquiries: Vec<usize>,
+    /// Where to look for the next one to ask besides.
+    next_witness: usize,
     /// Members that were just found stalled.
     stuck: Vec<Arc<Member>>,
     /// Something became due before what the monitor was told.
@@ -109,6 +114,8 @@ impl Pool {
             reports: Vec::new(),
             learned: Counts::default(),
             next_lesson: now,
+            inquiries: Vec::new(),
+            next_witness: 0,
             stuck: Vec::new(),
             urgent: false,
         };
@@ -181,12 +188,7 @@ impl Pool {
         let mut started = Vec::new();
         if let Some(settings) = &self.probes {
             while let Some(index) = self.schedule.start(now) {
-                started.push(Probe {
-                    member: Arc::clone(&self.slots[index].member),
-                    settings: Arc::clone(settings),
-                    started: now,
-                    stalled: self.slots[index].stalled_since().is_some(),
-                });
+                started.push(self.slots[index].probe_starts(settings, now));
             }
         }
         (started, self.schedule.next_due().min(self.next_look))
@@ -198,6 +200,7 @@ impl Pool {
         let index = probe.member.index() as usize;
         let slot = &mut self.slots[index];
         let outdated = slot.outdates(probe);
+        let answered = slot.probe_ends(probe, finding, now);
         let finding = if slot.state == State::Maintenance {
             Finding::Nothing
         } else {
@@ -210,6 +213,9 @@ impl Pool {
         };
         if finding != Finding::Nothing {
             slot.member.count_probe(finding == Finding::Passed);
+        }
+        if answered {
+            self.testify(index, probe.started, now);
         }
         self.settle(index, trigger, now);
         let next = match self.slots[index].state {
@@ -248,7 +254,7 @@ impl Pool {
     /// A stalled member sent a byte.
     pub(super) fn heard_from(&mut self, index: usize, now: Instant) {
         let desperate = self.is_desperate();
-        let trigger = self.slots[index].answered(desperate);
+        let trigger = self.slots[index].answered(desperate, now);
         self.settle(index, Some(trigger), now);
     }
 
@@ -303,6 +309,8 @@ impl Pool {
         self.learn(now);
         let bytes = LastBytes::of(self.slots.iter().map(|slot| slot.member.last_byte()));
         let mut out = self.slots.iter().filter(|slot| slot.is_out()).count();
+        let members = self.slots.len();
+        self.inquiries.clear();
         for index in 0..self.slots.len() {
             let slot = &mut self.slots[index];
             if let Some(since) = slot.stalled_since() {
@@ -312,20 +320,27 @@ impl Pool {
                 }
                 continue;
             }
-            match slot.look(&self.learned, bytes.except(index), now) {
+            let is_out = slot.is_out();
+            let may_go = is_out || stall::may_go(out, members);
+            let may_ask = may_go && self.probes.is_some();
+            let finding = slot.look(&self.learned, bytes.except(index), may_ask, now);
+            if slot.inquiry.is_some() {
+                self.inquiries.push(index);
+            }
+            match finding {
                 stall::Finding::Calm => {}
                 stall::Finding::Doubtful(again) => {
                     self.look_by(again.max(now + stall::LOOK_GAP));
                 }
                 stall::Finding::Stalled { waiting, silence } => {
-                    let is_out = slot.is_out();
-                    if is_out || stall::may_go(out, self.slots.len()) {
+                    if may_go {
                         out += usize::from(!is_out);
                         self.stall(index, waiting, silence, now);
                     }
                 }
             }
         }
+        self.ask(now);
     }
 
     fn stall(&mut self, index: usize, waiting: u32, silence: Duration, now: Instant) {

@@ -6,13 +6,15 @@ use std::time::Duration;
 
 use super::Member;
 use super::view::Passage;
-use crate::config::settings::Passive;
+use crate::config::settings::{Passive, ProbeSettings};
 use crate::error::Cause;
 use crate::event::{Command, ProbeFailure, State, Trigger};
+use crate::health::alarm::Alarms;
+use crate::health::inquiry::Inquiry;
 use crate::health::normal::{self, Counts};
 use crate::health::outlier::{Ejections, Seen};
-use crate::health::probe::Probe;
-use crate::health::stall::Finding;
+use crate::health::probe::{Finding, Probe};
+use crate::health::stall;
 use crate::health::tracker::{Tracker, Verdict};
 use crate::health::trial::Trials;
 use crate::rng::Rng;
@@ -43,6 +45,8 @@ pub(super) struct Slot {
     suspect: Option<Instant>,
     /// Since when requests wait there in vain.
     stalled: Option<Instant>,
+    /// How often that turned out wrong.
+    alarms: Alarms,
     /// Since when others answer and it does not.
     doubt: Option<Instant>,
     /// How long its answers took, as of the last regular look.
@@ -57,6 +61,12 @@ pub(super) struct Slot {
     learned_before_window: Counts,
     /// When the process itself last answered a probe.
     answered_probe: Instant,
+    /// When the running probe began that only the process can answer.
+    probing: Option<Instant>,
+    /// The next probe must be such a one.
+    needs_answer: bool,
+    /// What the stall guard asks about it.
+    pub(super) inquiry: Option<Inquiry>,
 }
 
 impl Slot {
@@ -74,6 +84,7 @@ impl Slot {
             cold: false,
             suspect: None,
             stalled: None,
+            alarms: Alarms::default(),
             doubt: None,
             learned: Counts::default(),
             ejections: Ejections::default(),
@@ -82,6 +93,9 @@ impl Slot {
             before_last_window: Seen::default(),
             learned_before_window: Counts::default(),
             answered_probe: Instant::ORIGIN,
+            probing: None,
+            needs_answer: false,
+            inquiry: None,
         };
         slot.state = slot.follows();
         slot
@@ -192,10 +206,56 @@ impl Slot {
         self.stalled
     }
 
-    /// The stall guard looks: `pool` is what is normal everywhere, `others_byte` when another member last sent something.
-    pub(super) fn look(&mut self, pool: &Counts, others_byte: Instant, now: Instant) -> Finding {
+    /// The stall guard looks: `pool` is what is normal everywhere, `others_byte` when another member last sent something;
+    /// `may_ask`: it may have a question of its own.
+    pub(super) fn look(
+        &mut self,
+        pool: &Counts,
+        others_byte: Instant,
+        may_ask: bool,
+        now: Instant,
+    ) -> stall::Finding {
         let signs = self.member.signs(self.answered_probe);
-        signs.judge((&self.learned, pool), others_byte, &mut self.doubt, now)
+        let normal = (&self.learned, pool);
+        let mut finding = signs.judge(normal, others_byte, &mut self.doubt, now);
+        if may_ask {
+            let (probing, inquiry) = (self.probing, &mut self.inquiry);
+            finding = finding.and(signs.inquire(normal, others_byte, probing, inquiry, now));
+        } else {
+            self.inquiry = None;
+        }
+        finding.after(self.alarms.needed(now), now)
+    }
+
+    /// Its process is to be asked next.
+    pub(super) fn demand_answer(&mut self) {
+        self.needs_answer = true;
+    }
+
+    /// A probe starts: must the process itself answer it?
+    pub(super) fn probe_starts(&mut self, settings: &Arc<ProbeSettings>, now: Instant) -> Probe {
+        let needs_answer = std::mem::take(&mut self.needs_answer) || self.stalled.is_some();
+        let probe = Probe {
+            member: Arc::clone(&self.member),
+            settings: Arc::clone(settings),
+            started: now,
+            needs_answer,
+        };
+        self.probing = probe.asks_the_process().then_some(now);
+        if let (Some(inquiry), Some(began)) = (&mut self.inquiry, self.probing) {
+            inquiry.ask(began);
+        }
+        probe
+    }
+
+    /// The probe has this verdict: did the process answer, well or not?
+    pub(super) fn probe_ends(&mut self, probe: &Probe, finding: Finding, now: Instant) -> bool {
+        self.probing = None;
+        let answered = probe.asks_the_process() && finding.is_answer();
+        if answered && !self.outdates(probe) {
+            self.answered_probe = now;
+        }
+        answered
     }
 
     /// A probe passed. `alone`: nobody is up, so one pass is enough.
@@ -204,7 +264,7 @@ impl Slot {
             return None;
         }
         if probe.asks_the_process() {
-            self.answered_probe = now;
+            self.end_alarm(now);
             self.recover();
         }
         self.suspect = None;
@@ -271,12 +331,15 @@ impl Slot {
         self.member
             .set_trial_wait(normal::patience(&self.learned, pool));
         self.stalled = Some(now);
+        self.alarms.raised(silence);
+        self.inquiry = None;
         self.member.set_stalled(true);
         Trigger::Silent { waiting, silence }
     }
 
     /// A byte came. `desperate`: nobody is eligible, and this is the best that can be known.
-    pub(super) fn answered(&mut self, desperate: bool) -> Trigger {
+    pub(super) fn answered(&mut self, desperate: bool, now: Instant) -> Trigger {
+        self.end_alarm(now);
         self.recover();
         if desperate {
             self.suspect = None;
@@ -375,6 +438,12 @@ impl Slot {
     fn new_process(&mut self, now: Instant) {
         self.recover();
         self.ejections.lift(now);
+    }
+
+    fn end_alarm(&mut self, now: Instant) {
+        if let Some(since) = self.stalled {
+            self.alarms.over(since, now);
+        }
     }
 
     fn recover(&mut self) {

@@ -44,6 +44,7 @@ macro_rules! e2e_suite {
                 nobody_left_is_answered_503_with_retry_after_at_once
                 a_flapping_server_fails_no_get
                 nothing_new_is_sent_to_a_frozen_server_after_the_guards_second
+                one_client_alone_is_rescued_from_a_frozen_server
                 a_large_post_to_a_refused_server_goes_elsewhere
                 the_tutorials_json_file_works_as_it_is
                 the_tutorials_keys_work_in_toml

@@ -226,6 +226,28 @@ pub fn nothing_new_is_sent_to_a_frozen_server_after_the_guards_second(binary: &P
     eventually("B serves again", || turn(&proxy, 3).contains('B'));
 }
 
+/// The only client there is waits at a frozen server, and nobody else shows that others answer: the guard asks them itself,
+/// and the request is answered by one of them.
+pub fn one_client_alone_is_rescued_from_a_frozen_server(binary: &Path) {
+    let backends = three();
+    let proxy = servers(&backends)
+        .health("{ interval = \"1s\" }")
+        .start(binary);
+    wait_until_up(&proxy, &backends);
+    turn(&proxy, 6);
+    backends[1].freeze();
+    for _ in 0..3 {
+        let start = Instant::now();
+        assert_eq!(get(proxy.address(), "/").status(), 200);
+        assert!(start.elapsed() < AT_ONCE, "long before any timeout");
+    }
+    let stalled = proxy.wait_for_transition(backends[1].address(), "stalled", 1);
+    let cause = stalled["cause"].as_str().unwrap_or_default();
+    assert!(cause.starts_with("1 request waited"), "{stalled}");
+    backends[1].thaw();
+    eventually("B serves again", || turn(&proxy, 3).contains('B'));
+}
+
 /// A refused connection sends the request elsewhere whatever its method and size.
 pub fn a_large_post_to_a_refused_server_goes_elsewhere(binary: &Path) {
     let backends = three();

@@ -61,7 +61,7 @@ impl Pool {
                     member: Arc::clone(&self.slots[index].member),
                     settings: Arc::clone(settings),
                     started: now,
-                    stalled: false,
+                    needs_answer: false,
                 };
                 let refused = ProbeFailure::Transport(Cause::Refused);
                 self.probed(&probe, Finding::Failed(refused), now);

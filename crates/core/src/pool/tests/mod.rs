@@ -3,6 +3,7 @@
 mod command;
 mod explain;
 mod health;
+mod inquiry;
 mod latency;
 mod outlier;
 mod stall;
