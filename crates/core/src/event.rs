@@ -20,6 +20,11 @@ pub trait Observer: Send + Sync + 'static {
         let _ = transition;
     }
 
+    /// The adaptive limit of a member has changed much; for each member at most every ten seconds.
+    fn adapted(&self, adapted: &Adapted<'_>) {
+        let _ = adapted;
+    }
+
     /// Whether [`exchange`](Self::exchange) is of interest; asked once per request. Where nobody listens, no
     /// record is built.
     fn wants_exchanges(&self) -> bool {
@@ -237,6 +242,23 @@ pub struct Transition<'a> {
     pub eligible: usize,
     /// Members in all.
     pub members: usize,
+    /// When.
+    pub at: Instant,
+}
+
+/// The adaptive limit of a member has changed much.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Adapted<'a> {
+    /// The pool's name.
+    pub pool: &'a str,
+    /// The member's name.
+    pub member: &'a str,
+    /// Attempts that may be in flight at it.
+    pub limit: u32,
+    /// Attempts that are.
+    pub in_flight: u32,
+    /// Whether the limit is kept to; otherwise it is only observed.
+    pub applied: bool,
     /// When.
     pub at: Instant,
 }

@@ -21,6 +21,7 @@ pub mod error;
 pub mod event;
 pub mod forward;
 pub mod health;
+mod limit;
 pub mod picker;
 pub mod pool;
 pub mod rng;

@@ -22,7 +22,7 @@ use std::fmt::{self, Display};
 use std::sync::Arc;
 
 use lb_core::config::settings::{AccessLog, LogFormat, LogSettings};
-use lb_core::event::{Exchange, Observer, Transition};
+use lb_core::event::{Adapted, Exchange, Observer, Transition};
 use lb_core::rng::Rng;
 use lb_core::time::WallClock;
 
@@ -182,6 +182,11 @@ impl Observer for Log {
 
     fn wants_exchanges(&self) -> bool {
         self.0.access != AccessLog::Off
+    }
+
+    fn adapted(&self, adapted: &Adapted<'_>) {
+        let line = self.0.form.adapted(self.now(), adapted);
+        self.0.queue.push(line);
     }
 
     fn exchange(&self, exchange: &Exchange) {

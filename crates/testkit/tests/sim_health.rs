@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use http::uri::PathAndQuery;
-use lb_core::config::settings::{Balance, Check, Health, HttpCheck, ProbeSettings};
+use lb_core::config::settings::{AdaptiveMode, Balance, Check, Health, HttpCheck, ProbeSettings};
 use lb_core::event::State;
-use lb_testkit::sim::{Answer, Behaviour, Load, Proxy, World, secs, seeds, settings, sim};
+use lb_testkit::sim::{
+    Answer, Asked, Behaviour, Capacity, Load, Outcome, Proxy, World, secs, seeds, settings, sim,
+};
 
 async fn three(world: &World) -> Proxy {
     world.proxy(settings(&world.backends(3))).await
@@ -113,6 +115,59 @@ fn a_flapping_member_fails_no_get_and_does_not_take_the_others_along() {
             for change in check.changes() {
                 assert!(change.member == "b2" || change.at < secs(1), "{change:?}");
             }
+        });
+    }
+}
+
+#[test]
+fn an_adaptive_limit_keeps_answers_quick_and_all_that_the_servers_can_do() {
+    for seed in seeds(2) {
+        sim(seed, |world| async move {
+            let backends = world.backends(2);
+            // 400 answers a second, each.
+            for name in ["b1", "b2"] {
+                let small = Behaviour {
+                    service_us: 5_000..=15_000,
+                    capacity: Some(Capacity {
+                        at_once: 4,
+                        queue: 10_000,
+                    }),
+                    ..Behaviour::default()
+                };
+                world.behave(name, small);
+            }
+            let mut settings = settings(&backends);
+            settings.pool.limits.adaptive.mode = AdaptiveMode::On;
+            settings.pool.limits.queue.size = 0;
+            let proxy = world.proxy(settings).await;
+            world.run_until(secs(1)).await;
+            let load = |per_second, until| Load {
+                down: 0..=200,
+                ..Load::open(per_second, until)
+            };
+            world.load(proxy.address(), load(400, secs(6)));
+            world.run_until(secs(6)).await;
+            let limits = proxy.members().into_iter().map(|m| m.adaptive_limit);
+            assert!(limits.flatten().all(|limit| limit > 20), "it never binds");
+            world.load(proxy.address(), load(1_200, secs(20)));
+            settled(&world, &proxy).await;
+            let check = world.check();
+            let answered = |from, until| {
+                let whole = |asked: &&Asked| {
+                    matches!(&asked.outcome, Some(Outcome::Answered { status: 200, .. }))
+                };
+                check
+                    .asked_between(from, until)
+                    .filter(whole)
+                    .collect::<Vec<_>>()
+            };
+            assert_eq!(answered(secs(1), secs(6)).len(), 2_000, "nobody is refused");
+            let under = answered(secs(12), secs(20));
+            assert!(under.len() > 8 * 720, "{} of {}", under.len(), 8 * 800);
+            let mut took: Vec<_> = under.iter().map(|asked| asked.took).collect();
+            took.sort_unstable();
+            let slow = took[took.len() * 99 / 100];
+            assert!(slow < Duration::from_millis(100), "{slow:?}");
         });
     }
 }

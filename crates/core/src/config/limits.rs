@@ -3,17 +3,17 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::address;
 use super::raw::Value;
 use super::reader::{Item, set};
 use super::settings::{HedgeAfter, Limits, Network, PoolLimits};
 use super::source::quoted;
 use super::table::Table;
 use super::value;
+use super::{adaptive, address};
 
 const RETRIES_MAX: u32 = 10;
 const IDLE_MAX: u32 = 10_000;
-const IN_FLIGHT_MAX: u32 = 1_000_000;
+pub(super) const IN_FLIGHT_MAX: u32 = 1_000_000;
 const QUEUE_MAX: u32 = 65_536;
 /// Below, most requests would be made twice; above, too few answers tell.
 const HEDGE_PERCENT: RangeInclusive<u32> = 50..=99;
@@ -70,6 +70,10 @@ pub(super) fn pool(item: Option<Item<'_>>) -> PoolLimits {
         &mut limits.in_flight_per_server,
         in_flight.and_then(|item| bound(&item, IN_FLIGHT_MAX, why, off)),
     );
+    limits.adaptive.max = limits.in_flight_per_server;
+    if let Some(item) = table.take("adaptive-concurrency") {
+        adaptive::adaptive(item, &mut limits.adaptive, limits.in_flight_per_server);
+    }
     if let Some(item) = table.take("queue") {
         let place = item.place();
         queue(item, &mut limits, &place);

@@ -27,6 +27,7 @@
 
 pub mod settings;
 
+mod adaptive;
 mod address;
 mod balance;
 mod error;

@@ -244,6 +244,8 @@ pub struct PoolLimits {
     pub idle_per_worker: usize,
     /// Attempts in flight at one member, tunnels included.
     pub in_flight_per_server: u32,
+    /// A lower limit for each member, learned from its times to the first byte.
+    pub adaptive: Adaptive,
     /// Who waits when all members are at that limit.
     pub queue: QueueSettings,
 }
@@ -255,6 +257,28 @@ pub enum HedgeAfter {
     Time(Duration),
     /// As long as this percentage of the pool's answers took until their first byte; from 50 to 99.
     Percentile(u32),
+}
+
+/// A limit on the attempts in flight at one member that follows how long its answers take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Adaptive {
+    /// Whether there is one.
+    pub mode: AdaptiveMode,
+    /// Its floor.
+    pub min: u32,
+    /// Its ceiling, at which it begins; never above [`in_flight_per_server`](PoolLimits::in_flight_per_server).
+    pub max: u32,
+}
+
+/// What an adaptive limit does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AdaptiveMode {
+    /// Nothing: it is not even computed.
+    Off,
+    /// It is computed and reported.
+    Observe,
+    /// A member that has reached it is passed over.
+    On,
 }
 
 /// Requests that wait for a place.
@@ -453,7 +477,18 @@ impl Default for PoolLimits {
             total: None,
             idle_per_worker: 64,
             in_flight_per_server: 1024,
+            adaptive: Adaptive::default(),
             queue: QueueSettings::default(),
+        }
+    }
+}
+
+impl Default for Adaptive {
+    fn default() -> Self {
+        Self {
+            mode: AdaptiveMode::Off,
+            min: 8,
+            max: 1024,
         }
     }
 }

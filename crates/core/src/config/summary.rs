@@ -3,8 +3,9 @@
 use std::fmt::{Display, Write as _};
 
 use super::settings::{
-    AccessLog, Check, Health, HedgeAfter, Limits, ListenAddress, LogFormat, LogSettings, Passive,
-    PoolLimits, PoolSettings, QueueSettings, Settings, StatusRanges, WhenAllDown, Workers,
+    AccessLog, Adaptive, AdaptiveMode, Check, Health, HedgeAfter, Limits, ListenAddress, LogFormat,
+    LogSettings, Passive, PoolLimits, PoolSettings, QueueSettings, Settings, StatusRanges,
+    WhenAllDown, Workers,
 };
 use super::value::{show_duration, show_size};
 
@@ -185,7 +186,7 @@ fn log(log: LogSettings) -> String {
     format!("{access}, as {format}")
 }
 
-fn pool_limits(limits: &PoolLimits) -> [(&'static str, String); 10] {
+fn pool_limits(limits: &PoolLimits) -> [(&'static str, String); 11] {
     [
         ("retries", limits.retries.to_string()),
         ("retry-budget", format!("{}%", limits.retry_budget_percent)),
@@ -199,6 +200,7 @@ fn pool_limits(limits: &PoolLimits) -> [(&'static str, String); 10] {
             "in-flight-per-server",
             limits.in_flight_per_server.to_string(),
         ),
+        ("adaptive-concurrency", adaptive(limits.adaptive)),
         ("queue", queue(limits.queue)),
     ]
 }
@@ -208,6 +210,15 @@ fn hedge(after: HedgeAfter) -> String {
         HedgeAfter::Time(time) => show_duration(time),
         HedgeAfter::Percentile(percent) => format!("p{percent}"),
     }
+}
+
+fn adaptive(limit: Adaptive) -> String {
+    let mode = match limit.mode {
+        AdaptiveMode::Off => return off(),
+        AdaptiveMode::Observe => "observe",
+        AdaptiveMode::On => "on",
+    };
+    format!("{mode}, {} to {}", limit.min, limit.max)
 }
 
 fn queue(queue: QueueSettings) -> String {

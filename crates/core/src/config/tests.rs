@@ -9,6 +9,7 @@ use super::parse;
 use super::settings::*;
 use crate::backend::{Address, Backend};
 
+mod adaptive;
 mod balance;
 mod bounds;
 mod checks;
@@ -256,6 +257,10 @@ fn each_key_of_a_pool_reaches_its_setting() {
             total: Some(Duration::from_secs(8)),
             idle_per_worker: 0,
             in_flight_per_server: 9,
+            adaptive: Adaptive {
+                max: 9,
+                ..Adaptive::default()
+            },
             queue: QueueSettings {
                 size: 8,
                 timeout: Duration::from_secs(7),

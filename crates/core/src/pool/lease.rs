@@ -163,6 +163,7 @@ impl Lease {
             let time = now.saturating_since(sent);
             self.member.classify(time, counted);
             self.member.note_latency(time, now);
+            self.adapt(time, now);
         }
         if self.trial && (!self.member.is_ejected() || now >= self.picked + TRIAL_PATIENCE) {
             self.trial = false;
@@ -182,6 +183,9 @@ impl Lease {
             let time = now.saturating_since(self.picked).max(FAILURE);
             self.member.note_latency(time, now);
         }
+        if let (Outcome::Failed(Cause::TimedOut), Some(sent)) = (outcome, self.waiting) {
+            self.adapt(now.saturating_since(sent), now);
+        }
         self.end(outcome);
         if let Outcome::ConnectFailed(cause) = outcome {
             self.pool
@@ -197,6 +201,13 @@ impl Lease {
             self.pool.trial_ended(&self.member, end);
         }
         self.weigh(evidence, now);
+    }
+
+    /// The member's adaptive limit hears how long the first byte took.
+    fn adapt(&self, time: Duration, now: Instant) {
+        if let Some((step, applied)) = self.member.adapt(time, now) {
+            self.pool.adapted(&self.member, step, applied, now);
+        }
     }
 
     fn end(&mut self, outcome: Outcome) {

@@ -86,7 +86,7 @@ impl Pool {
             let member = Member::new(index, backend.clone())
                 .in_crowd(crowd.as_ref())
                 .timed(settings.balance == Balance::PeakEwma)
-                .limited(settings.limits.in_flight_per_server)
+                .limited(&settings.limits)
                 .slowly(settings.slow_start);
             let member = Arc::new(member);
             Slot::new(member, Tracker::new(verdict, limits), now)
@@ -428,6 +428,7 @@ impl Pool {
             since: slot.since,
             in_flight: slot.member.in_flight(),
             waiting: slot.member.waiting(),
+            adaptive_limit: slot.member.adaptive_limit(),
             counters: slot.member.counters(),
         };
         self.slots.iter().map(view).collect()

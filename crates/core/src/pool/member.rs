@@ -8,14 +8,17 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::Outcome;
+use super::adaptive::Adaptive;
 use super::late::Late;
 use super::latency::Latency;
 use super::slow_start::{self, SlowStart};
 use super::view::Counters;
 use crate::backend::Backend;
+use crate::config::settings::PoolLimits;
 use crate::health::normal::{Class, Counts, Times};
 use crate::health::outlier::{self, Seen};
 use crate::health::stall::Signs;
+use crate::limit::concurrency::Step;
 use crate::time::Instant;
 
 /// Anybody may be sent here.
@@ -50,6 +53,8 @@ pub struct Member {
     in_flight: AtomicU32,
     /// Attempts in flight, at most.
     limit: u32,
+    /// A lower limit that is learned, where it is asked for.
+    adaptive: Option<Box<Adaptive>>,
     /// Leases without a first byte.
     waiting: AtomicU32,
     /// When the first of those that wait now began to, in nanoseconds.
@@ -98,6 +103,7 @@ impl Member {
             slow_start: SlowStart::new(None),
             in_flight: AtomicU32::new(0),
             limit: u32::MAX,
+            adaptive: None,
             waiting: AtomicU32::new(0),
             waiting_since: AtomicU64::new(0),
             last_byte: AtomicU64::new(0),
@@ -129,8 +135,25 @@ impl Member {
     }
 
     /// At most so many attempts in flight.
-    pub(crate) fn limited(self, limit: u32) -> Self {
-        Self { limit, ..self }
+    pub(crate) fn limited(self, limits: &PoolLimits) -> Self {
+        Self {
+            limit: limits.in_flight_per_server,
+            adaptive: Adaptive::new(limits.adaptive),
+            ..self
+        }
+    }
+
+    /// How many attempts may be in flight now.
+    fn limit(&self) -> u32 {
+        match &self.adaptive {
+            Some(adaptive) if adaptive.applied => adaptive.limit().min(self.limit),
+            _ => self.limit,
+        }
+    }
+
+    /// The adaptive limit, whether it is applied or only observed; `None` when it is off.
+    pub fn adaptive_limit(&self) -> Option<u32> {
+        self.adaptive.as_ref().map(|adaptive| adaptive.limit())
     }
 
     /// The same member, that takes so long to get its whole share when it was away.
@@ -182,7 +205,7 @@ impl Member {
 
     /// Are as many attempts in flight as may be?
     pub(crate) fn is_full(&self) -> bool {
-        self.in_flight.load(Ordering::SeqCst) >= self.limit
+        self.in_flight.load(Ordering::SeqCst) >= self.limit()
     }
 
     /// Lets a pick in and counts it: `Some(true)` as the one trial, `None` when somebody else has just taken that, or
@@ -203,7 +226,7 @@ impl Member {
     }
 
     fn place(&self) -> Option<()> {
-        if self.in_flight.fetch_add(1, Ordering::SeqCst) < self.limit {
+        if self.in_flight.fetch_add(1, Ordering::SeqCst) < self.limit() {
             return Some(());
         }
         self.in_flight.fetch_sub(1, Ordering::SeqCst);
@@ -324,6 +347,14 @@ impl Member {
     /// The member sent something.
     pub(crate) fn heard(&self, now: Instant) {
         self.last_byte.store(now.as_nanos(), Ordering::Relaxed);
+    }
+
+    /// An attempt had its first byte after `time`, or gave up then. Returns the step that the adaptive limit made, if it
+    /// made one, and whether it is applied.
+    pub(super) fn adapt(&self, time: Duration, now: Instant) -> Option<(Step, bool)> {
+        let adaptive = self.adaptive.as_ref()?;
+        let step = adaptive.sample(time, self.in_flight(), now)?;
+        Some((step, adaptive.applied))
     }
 
     /// An attempt had its first byte after `time`.

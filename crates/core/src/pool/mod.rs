@@ -21,6 +21,7 @@
 //! assert_eq!(pool.view()[0].in_flight, 0);
 //! ```
 
+mod adaptive;
 mod eligible;
 mod late;
 mod latency;

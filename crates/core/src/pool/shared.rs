@@ -17,9 +17,10 @@ use super::sticky::{Token, Tokens};
 use super::{Lease, Member, MemberView, Snapshot, Timeline};
 use crate::config::settings::{HedgeAfter, PoolSettings};
 use crate::error::Cause;
-use crate::event::{Command, Observer, RequestFailure, Transition};
+use crate::event::{Adapted, Command, Observer, RequestFailure, Transition};
 use crate::health::probe::{Finding, Probe};
 use crate::health::trial::TrialEnd;
+use crate::limit::concurrency::Step;
 use crate::picker::{Query, Tried};
 use crate::rng::Rng;
 use crate::time::Instant;
@@ -328,6 +329,24 @@ impl SharedPool {
         if streak.checked_rem(self.failures) == Some(0) {
             let index = member.index() as usize;
             self.apply(|pool| pool.request_failed(index, streak, failure, picked, now));
+        }
+    }
+
+    /// A member's adaptive limit made a step.
+    pub(super) fn adapted(&self, member: &Member, step: Step, applied: bool, now: Instant) {
+        if applied {
+            // It may have grown.
+            self.queue.call();
+        }
+        if step.much {
+            self.observer.adapted(&Adapted {
+                pool: &self.name,
+                member: member.name(),
+                limit: step.limit,
+                in_flight: member.in_flight(),
+                applied,
+                at: now,
+            });
         }
     }
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use super::{Member, MemberView, SharedPool};
 use crate::backend::{Address, Backend};
 use crate::config::settings::{Health, PoolSettings};
-use crate::event::{Observer, State, Transition};
+use crate::event::{Adapted, Observer, State, Transition};
 use crate::rng::Rng;
 use crate::time::Instant;
 
@@ -73,6 +73,14 @@ impl Heard {
 }
 
 impl Observer for Heard {
+    fn adapted(&self, a: &Adapted<'_>) {
+        let how = if a.applied { "applied" } else { "observed" };
+        self.0.lock().unwrap().push(format!(
+            "{} limit {} ({} in flight, {how})",
+            a.member, a.limit, a.in_flight
+        ));
+    }
+
     fn transition(&self, t: &Transition<'_>) {
         self.0.lock().unwrap().push(format!(
             "{} {} to {}: {} ({}/{})",

@@ -18,6 +18,8 @@ pub struct MemberView {
     pub in_flight: u32,
     /// Those of them whose first byte has not come.
     pub waiting: u32,
+    /// The adaptive limit on attempts in flight, whether it is applied or only observed; `None` when it is off.
+    pub adaptive_limit: Option<u32>,
     /// What happened so far.
     pub counters: Counters,
 }

@@ -1,7 +1,7 @@
 //! The two forms of a line, and what both say about an exchange.
 
 use lb_core::error::BodyCause;
-use lb_core::event::{End, Exchange, State, Transition};
+use lb_core::event::{Adapted, End, Exchange, State, Transition};
 
 use super::clock::Timestamp;
 use super::{Field, Level, json, text};
@@ -33,6 +33,13 @@ impl Form {
         match self {
             Self::Text => text::transition(time, transition),
             Self::Json => json::transition(time, transition),
+        }
+    }
+
+    pub(super) fn adapted(self, time: Timestamp, adapted: &Adapted<'_>) -> String {
+        match self {
+            Self::Text => text::adapted(time, adapted),
+            Self::Json => json::adapted(time, adapted),
         }
     }
 

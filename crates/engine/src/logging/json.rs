@@ -2,7 +2,7 @@
 
 use std::fmt::{Display, Write as _};
 
-use lb_core::event::{Exchange, Transition};
+use lb_core::event::{Adapted, Exchange, Transition};
 
 use super::clock::Timestamp;
 use super::escape::clean;
@@ -40,6 +40,18 @@ pub(super) fn transition(time: Timestamp, transition: &Transition<'_>) -> String
     object.text("cause", &transition.trigger.to_string());
     object.number("eligible", transition.eligible);
     object.number("members", transition.members);
+    object.line()
+}
+
+pub(super) fn adapted(time: Timestamp, adapted: &Adapted<'_>) -> String {
+    let mut object = Object::new(time);
+    object.text("level", Level::Info.as_str());
+    object.text("event", "adaptive-limit");
+    object.text("pool", &clean(adapted.pool.as_bytes()));
+    object.text("member", &clean(adapted.member.as_bytes()));
+    object.number("limit", adapted.limit);
+    object.number("in_flight", adapted.in_flight);
+    object.number("applied", adapted.applied);
     object.line()
 }
 

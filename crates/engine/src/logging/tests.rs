@@ -56,6 +56,36 @@ fn exchange() -> Exchange {
 }
 
 #[test]
+fn a_changed_limit_is_one_line() {
+    for (applied, text_end, json_end) in [(true, ")", "true"), (false, ", only observed)", "false")]
+    {
+        let adapted = Adapted {
+            pool: "app",
+            member: "127.0.0.1:9001",
+            limit: 40,
+            in_flight: 38,
+            applied,
+            at: Instant::ORIGIN,
+        };
+        let (text, json) = both(|log| log.adapted(&adapted));
+        assert_eq!(
+            text,
+            format!(
+                "2024-02-29T12:34:56.007Z info  app/127.0.0.1:9001 adaptive limit 40 (38 in flight{text_end}\n"
+            )
+        );
+        assert_eq!(
+            json,
+            format!(
+                "{{\"time\":\"2024-02-29T12:34:56.007Z\",\"level\":\"info\",\"event\":\"adaptive-limit\",\
+                 \"pool\":\"app\",\"member\":\"127.0.0.1:9001\",\"limit\":40,\"in_flight\":38,\
+                 \"applied\":{json_end}}}\n"
+            )
+        );
+    }
+}
+
+#[test]
 fn an_exchange_is_one_line_without_its_query() {
     let (text, json) = both(|log| log.exchange(&exchange()));
     assert_eq!(

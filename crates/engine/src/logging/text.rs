@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use lb_core::event::{Exchange, Transition};
+use lb_core::event::{Adapted, Exchange, Transition};
 
 use super::clock::Timestamp;
 use super::escape::clean;
@@ -46,6 +46,23 @@ pub(super) fn transition(time: Timestamp, transition: &Transition<'_>) -> String
         clean(member.as_bytes()),
         from.as_str(),
         to.as_str(),
+    )
+}
+
+/// `TIME LEVEL pool/member limit N (M in flight)`
+pub(super) fn adapted(time: Timestamp, adapted: &Adapted<'_>) -> String {
+    let observed = if adapted.applied {
+        ""
+    } else {
+        ", only observed"
+    };
+    format!(
+        "{time} {:<5} {}/{} adaptive limit {} ({} in flight{observed})\n",
+        Level::Info.as_str(),
+        clean(adapted.pool.as_bytes()),
+        clean(adapted.member.as_bytes()),
+        adapted.limit,
+        adapted.in_flight,
     )
 }
 

@@ -248,6 +248,50 @@ pub fn one_client_alone_is_rescued_from_a_frozen_server(binary: &Path) {
     eventually("B serves again", || turn(&proxy, 3).contains('B'));
 }
 
+/// A server becomes slow under eight clients: the limit that would keep its answers quick is logged, and as it is only
+/// observed nobody is refused.
+pub fn an_observed_limit_is_told_and_refuses_nobody(binary: &Path) {
+    let slow = std::sync::Arc::new(AtomicBool::new(false));
+    let is_slow = slow.clone();
+    let backend = Backend::start(move |talk| {
+        talk.body()?;
+        if is_slow.load(Ordering::SeqCst) {
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        talk.answer(200, &[], "A")
+    });
+    let proxy = servers([&backend])
+        .pool_limits("adaptive-concurrency = { mode = \"observe\", min = 1, max = 64 }")
+        .start(binary);
+    let (start, mut client) = (Instant::now(), Client::connect(proxy.address()));
+    let mut asked = 0;
+    while asked < 100 || start.elapsed() < Duration::from_millis(500) {
+        assert_eq!(client.get("/").status(), 200);
+        asked += 1;
+    }
+    slow.store(true, Ordering::SeqCst);
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                let mut client = Client::connect(proxy.address());
+                while !done.load(Ordering::SeqCst) {
+                    assert_eq!(client.get("/").status(), 200);
+                }
+            });
+        }
+        eventually("the limit is told", || {
+            proxy.events().iter().any(|line| {
+                line["event"] == "adaptive-limit"
+                    && line["applied"] == false
+                    && line["member"] == *backend.address().to_string()
+                    && line["limit"].as_u64().is_some_and(|limit| limit < 64)
+            })
+        });
+        done.store(true, Ordering::SeqCst);
+    });
+}
+
 /// A refused connection sends the request elsewhere whatever its method and size.
 pub fn a_large_post_to_a_refused_server_goes_elsewhere(binary: &Path) {
     let backends = three();

@@ -1,5 +1,6 @@
 //! Transitions and picks of a whole pool, in literal time.
 
+mod adaptive;
 mod command;
 mod explain;
 mod health;

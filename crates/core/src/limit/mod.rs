@@ -1,0 +1,3 @@
+//! Limits that are rules: plain state, told the time.
+
+pub(crate) mod concurrency;
