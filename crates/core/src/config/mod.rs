@@ -43,6 +43,7 @@ mod raw;
 mod reader;
 mod source;
 mod sticky;
+mod subset;
 mod suggest;
 mod summary;
 mod table;

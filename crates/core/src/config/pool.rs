@@ -10,7 +10,7 @@ use super::raw::Value;
 use super::reader::{Item, set};
 use super::settings::{Balance, HashKey, Listener, PoolSettings, WhenAllDown};
 use super::source::quoted;
-use super::{balance, health, limits, passive, sticky};
+use super::{balance, health, limits, passive, sticky, subset};
 use crate::backend::Backend;
 
 /// The largest weight.
@@ -21,7 +21,7 @@ const SERVERS: &str = "a list such as [\"127.0.0.1:9001\", \"127.0.0.1:9002\"]";
 pub(super) fn pool(name: &str, item: Item<'_>, own: &[Listener]) -> Option<PoolSettings> {
     let named = check_name(name, &item);
     let mut table = item.table("a table with the key servers", "")?;
-    let servers = match table.take("servers") {
+    let mut servers = match table.take("servers") {
         Some(item) => servers(item, own),
         None => {
             table.fail_absent("servers", SERVERS, "");
@@ -35,12 +35,6 @@ pub(super) fn pool(name: &str, item: Item<'_>, own: &[Listener]) -> Option<PoolS
         &mut pool.health,
         table.take("health").and_then(health::health),
     );
-    let count = servers.as_ref().map(Vec::len);
-    let passive = table.take("passive");
-    set(
-        &mut pool.passive,
-        passive.and_then(|item| passive::passive(item, count)),
-    );
     set(
         &mut pool.when_all_down,
         table.take("when-all-down").and_then(when_all_down),
@@ -50,6 +44,21 @@ pub(super) fn pool(name: &str, item: Item<'_>, own: &[Listener]) -> Option<PoolS
         pool.sticky = sticky::sticky(item, name);
         refuse_a_hash_of_our_cookie(&pool, &place);
     }
+    if let Some(item) = table.take("subset")
+        && let Some(servers) = &mut servers
+    {
+        pool.servers.clone_from(servers);
+        if let Some(subset) = subset::subset(item, &pool) {
+            pool.subset = Some((subset, servers.len()));
+            *servers = subset.among(servers);
+        }
+    }
+    let count = servers.as_ref().map(Vec::len);
+    let passive = table.take("passive");
+    set(
+        &mut pool.passive,
+        passive.and_then(|item| passive::passive(item, count)),
+    );
     if let Some(item) = table.take("slow-start") {
         pool.slow_start = slow_start(&item, &pool.balance);
     }

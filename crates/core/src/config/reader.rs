@@ -42,12 +42,12 @@ impl<'r> Item<'r> {
 
     /// The place without the value, for complaints that come later.
     pub(super) fn place(&self) -> Self {
-        Self::new(
-            self.out,
-            self.path.as_str(),
-            self.span.clone(),
-            Value::Broken,
-        )
+        self.with(Value::Broken)
+    }
+
+    /// The same place with another value.
+    pub(super) fn with(&self, value: Value) -> Self {
+        Self::new(self.out, self.path.as_str(), self.span.clone(), value)
     }
 
     /// The value as it stands in the tree.

@@ -13,6 +13,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
 pub use super::balance::{Balance, HashBalance, HashKey, HashRing};
 use crate::backend::Backend;
+use crate::pool::Subset;
 
 /// Everything a balancer needs to know.
 #[derive(Clone, Debug, PartialEq)]
@@ -63,8 +64,10 @@ pub enum ListenAddress {
 pub struct PoolSettings {
     /// Its name in the configuration.
     pub name: Box<str>,
-    /// Its servers in file order; at least one, no address twice.
+    /// Its servers in file order; at least one, no address twice. With a subset those that this balancer uses.
     pub servers: Vec<Backend>,
+    /// How a fleet was shared out among balancers, of how many servers these are the subset.
+    pub subset: Option<(Subset, usize)>,
     /// How one of them is chosen.
     pub balance: Balance,
     /// How their health is known.
@@ -416,6 +419,7 @@ impl PoolSettings {
         Self {
             name: name.into(),
             servers,
+            subset: None,
             balance: Balance::RoundRobin,
             health: Health::Probes(ProbeSettings::default()),
             passive: Some(Passive::default()),

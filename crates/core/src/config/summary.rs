@@ -27,6 +27,11 @@ pub fn summary(settings: &Settings) -> String {
         "pool",
         &format_args!("{}: {count} {servers}, {}", pool.name, pool.balance),
     );
+    if let Some((subset, fleet)) = &pool.subset {
+        let (number, of) = (subset.balancer, subset.of);
+        let row = format!("these of {fleet}, for balancer {number} of {of} (from 0 on)");
+        lines.row("subset", &row);
+    }
     for server in &pool.servers {
         let address = server.address.to_string();
         let weight = match server.weight.get() {

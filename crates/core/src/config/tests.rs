@@ -16,6 +16,7 @@ mod checks;
 mod combinations;
 mod hostile;
 mod leaving;
+mod subset;
 mod wrong;
 
 /// The smallest canonical file, to which a test adds.

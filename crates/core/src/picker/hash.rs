@@ -172,9 +172,8 @@ impl<R: Ring> Picker for Hashed<R> {
     }
 }
 
-/// What a member is to every balancer.
-pub(super) fn identity(member: &Member) -> u64 {
-    let backend = member.backend();
+/// What a server is to every balancer.
+pub(crate) fn identity(backend: &Backend) -> u64 {
     digest::mix(
         digest(backend.name.as_bytes())
             ^ digest(backend.address.to_string().as_bytes()).rotate_left(1),
@@ -185,7 +184,7 @@ pub(super) fn identity(member: &Member) -> u64 {
 pub(super) fn by_identity(among: &[Arc<Member>]) -> Vec<(u64, u32)> {
     let mut sorted: Vec<(u64, u32)> = among
         .iter()
-        .map(|member| identity(member))
+        .map(|member| identity(member.backend()))
         .zip(0..)
         .collect();
     sorted.sort_unstable();
@@ -410,7 +409,7 @@ mod tests {
 
     #[test]
     fn name_and_address_make_the_identity_and_the_weight_does_not() {
-        let of = |backend: Backend| identity(&Member::new(0, backend));
+        let of = |backend: Backend| identity(&backend);
         let [one, two]: [Backend; 2] = backends(2).try_into().unwrap();
         let heavy = Backend {
             weight: 9.try_into().unwrap(),

@@ -35,7 +35,9 @@ use std::any::Any;
 use std::sync::Arc;
 
 pub use digest::digest;
+pub(crate) use digest::mix;
 pub use hash::Hash;
+pub(crate) use hash::identity;
 pub use least_requests::LeastRequests;
 pub use p2c::{InFlight, Load, P2c};
 pub use peak_ewma::PeakEwma;

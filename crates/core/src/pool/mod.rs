@@ -34,6 +34,7 @@ mod slot;
 pub(crate) mod slow_start;
 mod snapshot;
 mod sticky;
+mod subset;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
@@ -47,4 +48,5 @@ pub(crate) use shared::Room;
 pub use shared::{SharedPool, UnknownMember};
 pub use snapshot::Snapshot;
 pub use sticky::Token;
+pub use subset::Subset;
 pub use view::{Counters, MemberView, Passage, Timeline};

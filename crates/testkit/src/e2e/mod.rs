@@ -46,6 +46,7 @@ macro_rules! e2e_suite {
                 nothing_new_is_sent_to_a_frozen_server_after_the_guards_second
                 one_client_alone_is_rescued_from_a_frozen_server
                 an_observed_limit_is_told_and_refuses_nobody
+                balancers_share_a_fleet
                 a_large_post_to_a_refused_server_goes_elsewhere
                 the_tutorials_json_file_works_as_it_is
                 the_tutorials_keys_work_in_toml

@@ -292,6 +292,35 @@ pub fn an_observed_limit_is_told_and_refuses_nobody(binary: &Path) {
     });
 }
 
+/// Three balancers share six servers: each uses and probes two of its own, and together they use all.
+pub fn balancers_share_a_fleet(binary: &Path) {
+    let fleet = ["A", "B", "C", "D", "E", "F"].map(Backend::saying);
+    let mut used = String::new();
+    for balancer in 0..3 {
+        let proxy = servers(&fleet)
+            .health(PROBES)
+            .pool(&format!(
+                "subset = {{ size = 2, balancer = \"{balancer}\", of = 3 }}"
+            ))
+            .start(binary);
+        eventually("both are up", || {
+            let events = proxy.events();
+            let ups = events.iter().filter(|line| line["to"] == "up");
+            ups.count() == 2
+        });
+        let mut own: Vec<char> = turn(&proxy, 4).chars().collect();
+        own.sort_unstable();
+        own.dedup();
+        assert_eq!(own.len(), 2, "{own:?}");
+        used.extend(own);
+        let probed = fleet.iter().filter(|backend| backend.count() > 0).count();
+        assert_eq!(probed, used.len(), "nobody else is probed");
+    }
+    let mut all: Vec<char> = used.chars().collect();
+    all.sort_unstable();
+    assert_eq!(all, ['A', 'B', 'C', 'D', 'E', 'F']);
+}
+
 /// A refused connection sends the request elsewhere whatever its method and size.
 pub fn a_large_post_to_a_refused_server_goes_elsewhere(binary: &Path) {
     let backends = three();
