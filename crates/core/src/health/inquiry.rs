@@ -18,6 +18,9 @@ use crate::time::Instant;
 /// A wait is worth a question when one of twice its age would be so surprising, in bits: one chance in 64.
 const ODD: f64 = 6.0;
 
+/// Members about whom is asked at a time: where there are more it is the pool.
+pub(crate) const MOST: usize = 16;
+
 /// The member has failed when its answer takes so many times as long as the slowest of the others'.
 const MARGIN: u32 = 4;
 

@@ -17,6 +17,7 @@ use super::{Member, Snapshot};
 use crate::config::settings::{Balance, Health, Passive, PoolSettings, ProbeSettings, WhenAllDown};
 use crate::error::Cause;
 use crate::event::{State, Trigger};
+use crate::health::inquiry;
 use crate::health::normal::Counts;
 use crate::health::probe::{Finding, Probe};
 use crate::health::schedule::{Schedule, jittered};
@@ -310,6 +311,7 @@ impl Pool {
         let bytes = LastBytes::of(self.slots.iter().map(|slot| slot.member.last_byte()));
         let mut out = self.slots.iter().filter(|slot| slot.is_out()).count();
         let members = self.slots.len();
+        let mut questions = inquiry::MOST.saturating_sub(self.inquiries.len());
         self.inquiries.clear();
         for index in 0..self.slots.len() {
             let slot = &mut self.slots[index];
@@ -322,9 +324,11 @@ impl Pool {
             }
             let is_out = slot.is_out();
             let may_go = is_out || stall::may_go(out, members);
-            let may_ask = may_go && self.probes.is_some();
+            let was_asked = slot.inquiry.is_some();
+            let may_ask = may_go && self.probes.is_some() && (was_asked || questions > 0);
             let finding = slot.look(&self.learned, bytes.except(index), may_ask, now);
             if slot.inquiry.is_some() {
+                questions -= usize::from(!was_asked);
                 self.inquiries.push(index);
             }
             match finding {

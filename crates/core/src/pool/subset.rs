@@ -27,7 +27,7 @@ const BATCH: usize = 1 << 20;
 pub struct Subset {
     /// Servers for each balancer.
     pub size: NonZeroU32,
-    /// Which balancer this is, from zero on.
+    /// Which balancer this is, from zero on and below `of`; one beyond has the backups alone.
     pub balancer: u32,
     /// Of how many.
     pub of: NonZeroU32,

@@ -126,6 +126,24 @@ fn the_guard_asks_nobody_where_it_could_do_nothing_or_may_not_ask() {
 }
 
 #[test]
+fn where_all_of_many_members_are_silent_few_are_asked() {
+    let world = World::up(60, rare(ProbeSettings::default()));
+    let _waiting: Vec<_> = (0..60).map(|_| late(world.pick(100).unwrap())).collect();
+    let (asked, _) = world.due(600);
+    // Sixteen members, and for each somebody else.
+    assert_eq!(asked.len(), 32);
+    for ms in (620..2_000).step_by(20) {
+        world.due(ms);
+        assert_eq!(world.states(), [Up; 60], "at {ms}");
+    }
+}
+
+fn late(mut lease: Lease) -> Lease {
+    assert!(!lease.is_stuck(noop_waker_ref(), at(150)));
+    lease
+}
+
+#[test]
 fn the_guard_asks_nobody_while_others_answer_requests() {
     let world = busy(rare(ProbeSettings::default()), 3, 9_000);
     let _waiting = [world.stuck_at(0, 10_000), world.stuck_at(0, 10_000)];
