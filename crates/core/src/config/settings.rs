@@ -243,7 +243,7 @@ pub struct PoolLimits {
     pub body_idle: Duration,
     /// Time for the whole exchange; `None` is off.
     pub total: Option<Duration>,
-    /// Kept upstream connections per member and worker.
+    /// Kept upstream connections per member and worker; more only while they are in use again and again. 0 keeps none.
     pub idle_per_worker: usize,
     /// Attempts in flight at one member, tunnels included.
     pub in_flight_per_server: u32,

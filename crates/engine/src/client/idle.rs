@@ -12,14 +12,21 @@ use super::habit::Habit;
 use super::link::{Link, Stream};
 use crate::rt::glance;
 
+/// How long those may rest of which there are more than are to be kept.
+const SURPLUS_REST: Duration = Duration::from_secs(2);
+
 /// The idle connections of one client: per server a stack, the one used last on top.
 ///
 /// Nobody watches them. One is looked at when it is taken out, and all of them by the sweep. What is seen then of a
 /// server's [`Habit`] outlives its connections.
+///
+/// Only the sweep closes those of which there are too many, once they were not needed for a while: under load
+/// connections come back and go out again in bursts, and who closes the top of each burst opens it anew. There are
+/// never more than were in use at a time.
 pub(super) struct Idle<S: Stream, C> {
     stacks: Mutex<Stacks<S>>,
     timer: C,
-    /// Connections kept per server.
+    /// Connections kept per server, where they are not needed right now.
     per_server: usize,
     /// How long one may wait.
     patience: Duration,
@@ -58,10 +65,16 @@ impl<S: Stream> Stack<S> {
         None
     }
 
-    fn sweep(&mut self, patience: Duration, now: Instant) {
+    fn sweep(&mut self, per_server: usize, patience: Duration, now: Instant) {
         let habit = &mut self.habit;
         self.kept
             .retain_mut(|kept| kept.is_good(habit, patience, now));
+        // Those below have rested longest.
+        let rested = self
+            .kept
+            .partition_point(|kept| now.saturating_since(kept.since) >= SURPLUS_REST);
+        let surplus = self.kept.len().saturating_sub(per_server);
+        self.kept.drain(..surplus.min(rested));
     }
 }
 
@@ -102,7 +115,7 @@ impl<S: Stream, C: Timer> Idle<S, C> {
         self.stacks().get_mut(address)?.take(self.patience, now)
     }
 
-    /// Keeps a connection whose exchange is over, or closes it when there are enough, or its server is about to.
+    /// Keeps a connection whose exchange is over, or closes it when none are kept, or its server is about to.
     pub(super) fn put(&self, mut link: Box<Link<S>>) {
         let since = self.timer.now();
         link.served = link.served.saturating_add(1);
@@ -112,7 +125,7 @@ impl<S: Stream, C: Timer> Idle<S, C> {
             .habit
             .requests(since)
             .is_some_and(|most| link.served >= most);
-        if stack.kept.len() < self.per_server && since < link.expires && !used_up {
+        if self.per_server > 0 && since < link.expires && !used_up {
             stack.kept.push(Kept {
                 link,
                 since,
@@ -125,7 +138,7 @@ impl<S: Stream, C: Timer> Idle<S, C> {
     pub(super) fn sweep(&self) {
         let now = self.timer.now();
         self.stacks().retain(|_, stack| {
-            stack.sweep(self.patience, now);
+            stack.sweep(self.per_server, self.patience, now);
             !stack.kept.is_empty() || !stack.habit.is_unknown()
         });
     }

@@ -32,7 +32,7 @@ const BUFFER_MIN: usize = 8192;
 /// What a client keeps and accepts.
 #[derive(Clone, Debug)]
 pub struct ClientSettings {
-    /// Idle connections per server.
+    /// Idle connections per server. More of them are kept only while they are used every two seconds.
     pub idle_per_server: usize,
     /// How long a connection may be idle; it should be less than what the servers allow.
     pub idle: Duration,
@@ -108,7 +108,7 @@ impl<N: Net, C: Timer> Client<N, C> {
         }))
     }
 
-    /// Closes kept connections that are too old, or that their server closed, about every second until dropped.
+    /// Closes kept connections that are too old, too many, or closed by their server, about every second until dropped.
     pub async fn sweep(&self) -> Infallible {
         let timer = &self.0.timer;
         loop {

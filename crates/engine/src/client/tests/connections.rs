@@ -148,33 +148,48 @@ fn a_kept_connection_that_dies_after_the_request_left_is_not_retried_here() {
 }
 
 #[test]
-fn the_connection_used_last_is_taken_first_and_no_more_are_kept_than_allowed() {
+fn the_connection_used_last_is_taken_first() {
+    let world = World::new(std::iter::repeat_n(answers(&[OK, OK]), 2));
+    block_on(async {
+        burst(&world, 2).await;
+        world.fetch(get("/last")).await.into_body().unwrap();
+    });
+    let received = world.net.wire(1).lock().unwrap().received();
+    assert!(received.contains("/last"));
+}
+
+#[test]
+fn a_burst_of_connections_is_kept_while_it_recurs_and_then_no_more_of_it_than_allowed() {
     let settings = ClientSettings {
         idle_per_server: 2,
         ..ClientSettings::default()
     };
-    let world = World::with(std::iter::repeat_n(answers(&[OK, OK]), 3), settings);
+    let world = World::with(std::iter::repeat_n(answers(&[OK; 6]), 5), settings);
     block_on(async {
-        let mut open = Vec::new();
         for _ in 0..3 {
-            open.push(world.send(get("/")).await.unwrap().into_body());
+            burst(&world, 5).await;
+            world.pass(1).await;
+            assert_eq!(world.client.idle_count(), 5);
         }
-        for body in open {
-            super::read(body).await.unwrap();
-        }
+        // One request at a time needs one of them.
+        world.fetch(get("/")).await.into_body().unwrap();
+        world.pass(1).await;
         assert_eq!(world.client.idle_count(), 2);
-        world.fetch(get("/last")).await.into_body().unwrap();
     });
-    assert!(world.net.wire(2).lock().unwrap().dropped);
-    assert!(
-        world
-            .net
-            .wire(1)
-            .lock()
-            .unwrap()
-            .received()
-            .contains("/last")
-    );
+    assert_eq!(world.net.made(), 5);
+    let dropped = |wire| world.net.wire(wire).lock().unwrap().dropped;
+    assert_eq!((0..5).filter(|wire| dropped(*wire)).count(), 3);
+}
+
+/// So many requests at a time, each on a connection of its own.
+async fn burst(world: &World, count: usize) {
+    let mut open = Vec::new();
+    for _ in 0..count {
+        open.push(world.send(get("/")).await.unwrap().into_body());
+    }
+    for body in open {
+        super::read(body).await.unwrap();
+    }
 }
 
 #[test]
