@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use futures::FutureExt as _;
 use futures::channel::oneshot;
-use futures::future::{Either, join_all, select};
+use futures::future::{Either, join_all, join3, select};
 use futures::stream::{Stream, StreamExt as _};
 use lb_core::backend::Address;
 use lb_core::config::settings::{Listener, Settings};
@@ -23,6 +23,7 @@ use lb_core::rng::Rng;
 use lb_core::time::{Timer, timeout};
 use lb_core::transport::Transport;
 
+use crate::alarm::Alarm;
 use crate::client::{Client, ClientSettings};
 use crate::logging::{Field, Level, Log, Throttle};
 use crate::names::Names;
@@ -177,8 +178,14 @@ impl<R: Runtime> Worker<R> {
 
     /// Says how many exchanges it had to cut.
     async fn serve(self) -> io::Result<usize> {
-        let timer = self.runtime.timer().clone();
-        let client = client(&self.runtime, &self.settings, self.names, &self.rng);
+        let timer = Alarm::new(self.runtime.timer().clone());
+        let client = client(
+            self.runtime.net(),
+            &timer,
+            &self.settings,
+            self.names,
+            &self.rng,
+        );
         let watch = Arc::new(Watch::default());
         let site = Arc::new(Site {
             forwarder: Forwarder::new(
@@ -225,11 +232,9 @@ impl<R: Runtime> Worker<R> {
         let connections =
             pin!(watch.sweep(Patience::new(&self.settings.limits), &self.drain, &timer));
         let kept = pin!(client.sweep());
-        match select(pin!(work), select(connections, kept)).await {
+        match select(pin!(work), join3(connections, kept, pin!(timer.run()))).await {
             Either::Left((cut, _)) => Ok(cut),
-            Either::Right((Either::Left((never, _)) | Either::Right((never, _)), _)) => {
-                match never {}
-            }
+            Either::Right(((never, _, _), _)) => match never {},
         }
     }
 }
@@ -265,7 +270,13 @@ impl<R: Runtime> Control<R> {
 
     /// A client for the control plane; probes go through it, or through something built on it.
     pub fn client(&self) -> Client<R::Net, R::Timer> {
-        client(&self.runtime, &self.settings, self.names.clone(), &self.rng)
+        client(
+            self.runtime.net(),
+            self.runtime.timer(),
+            &self.settings,
+            self.names.clone(),
+            &self.rng,
+        )
     }
 
     /// Looks every host name up once, so that the first requests find addresses; gives up waiting after two seconds.
@@ -403,23 +414,18 @@ impl<R: Runtime> Control<R> {
 }
 
 /// A client of its own for one executor.
-fn client<R: Runtime>(
-    runtime: &R,
+fn client<N: Net, C: Timer>(
+    net: &N,
+    timer: &C,
     settings: &Settings,
     names: Arc<Names>,
     rng: &Rng,
-) -> Client<R::Net, R::Timer> {
+) -> Client<N, C> {
     let client = ClientSettings {
         idle_per_server: settings.pool.limits.idle_per_worker,
         ..ClientSettings::default()
     };
-    Client::new(
-        runtime.net().clone(),
-        runtime.timer().clone(),
-        names,
-        client,
-        rng.split(),
-    )
+    Client::new(net.clone(), timer.clone(), names, client, rng.split())
 }
 
 /// Lets the workers cut what runs, so that no answer that breaks off looks complete; waits for none that does not.

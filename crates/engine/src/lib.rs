@@ -3,6 +3,7 @@
 //! `lb-core` decides; this crate speaks HTTP (over hyper), composes the proxy and owns its command line. A
 //! [`Runtime`] brings sockets, sleep, tasks and threads.
 
+mod alarm;
 pub mod app;
 pub mod cli;
 pub mod client;

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 
-use async_executor::LocalExecutor;
+use async_executor::{LocalExecutor, Task};
 use futures::FutureExt;
 use lb_engine::rt::{BoxFuture, Spawn, Threads};
 
@@ -39,13 +39,17 @@ impl Spawn for AsyncStdTasks {
                 let _ = writeln!(io::stderr(), "a task ended by a panic");
             }
         });
-        CURRENT.with_borrow(|current| {
-            let executor = current
-                .as_ref()
-                .expect("tasks are spawned by futures that AsyncStd runs");
-            executor.spawn(task).detach();
-        });
+        spawn(task).detach();
     }
+}
+
+fn spawn<T: 'static>(task: impl Future<Output = T> + 'static) -> Task<T> {
+    CURRENT.with_borrow(|current| {
+        let executor = current
+            .as_ref()
+            .expect("tasks are spawned by futures that AsyncStd runs");
+        executor.spawn(task)
+    })
 }
 
 impl Threads for AsyncStdTasks {
@@ -56,7 +60,8 @@ impl Threads for AsyncStdTasks {
     ) -> io::Result<()> {
         std::thread::Builder::new()
             .name(name.to_owned())
-            .spawn(move || run(async { make().await }))
+            // As a task: what `run` is given is polled whenever any task wakes, and a worker polls its listeners then.
+            .spawn(move || run(async { spawn(make()).await }))
             .map(drop)
     }
 }
