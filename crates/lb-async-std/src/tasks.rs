@@ -22,10 +22,13 @@ thread_local! {
 }
 
 /// Runs `future`, and all that it spawns, until it ends.
+///
+/// async-std's own `block_on` is this one inside another executor, and starts the threads of a third: they would take
+/// turns at the reactor with those that have something to do.
 pub(crate) fn run<F: Future>(future: F) -> F::Output {
     let executor = Executor::default();
     let before = CURRENT.replace(Some(executor.clone()));
-    let output = async_std::task::block_on(executor.run(future));
+    let output = async_io::block_on(executor.run(future));
     CURRENT.set(before);
     output
 }
