@@ -5,7 +5,8 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use super::child::{Balancer, Ground, Port, Servers, exchange};
+use super::balancer::{Balancer, Ground, exchange};
+use super::child::{Port, Servers};
 use super::latency::Latencies;
 use super::load::{self, Plan};
 use super::peers::{Peer, Style};

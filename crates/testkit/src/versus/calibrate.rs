@@ -6,8 +6,9 @@ use std::io;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use super::balancer::Ground;
 use super::bench::{self, Task};
-use super::child::{Ground, Port, Servers};
+use super::child::{Port, Servers};
 use super::proc::{self, Cpu};
 use super::report::table;
 use super::work::{Shape, Work};

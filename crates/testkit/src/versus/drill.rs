@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::child::{Balancer, Ground, Port, Servers};
+use super::balancer::{Balancer, Ground};
+use super::child::{Port, Servers};
 use super::load::{self, Plan, Sample};
 use super::peers::{Peer, Style};
 use super::report::table;

@@ -10,6 +10,7 @@
 //! Everything happens on the loopback, on ports that the system chooses. Children end with this program, however it ends.
 
 mod args;
+mod balancer;
 mod bench;
 mod binaries;
 mod calibrate;
@@ -41,8 +42,8 @@ use serde_json::{Value, json};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use args::{Args, Helper};
+use balancer::Ground;
 use bench::Program;
-use child::Ground;
 use peers::Peer;
 
 /// The whole program.
