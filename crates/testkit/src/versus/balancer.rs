@@ -1,11 +1,12 @@
 //! A balancer as a child process: started on a free port, waited for, ended with all that it started.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -23,7 +24,7 @@ const END: Duration = Duration::from_secs(3);
 const GLANCE: Duration = Duration::from_millis(5);
 
 /// What all balancers of a run have in common.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Ground {
     pub(super) workers: usize,
     /// How many files a process may have open.
@@ -39,6 +40,34 @@ impl Ground {
     }
 }
 
+/// Which balancer is started, and how.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Start<'a> {
+    pub(super) peer: Peer,
+    pub(super) program: &'a Path,
+    pub(super) style: Style,
+    pub(super) backends: &'a [SocketAddr],
+    /// The command that runs the program, where it does not run by itself.
+    pub(super) under: &'a [OsString],
+}
+
+impl<'a> Start<'a> {
+    /// A program that runs by itself.
+    pub(super) fn new(
+        (peer, program): (Peer, &'a Path),
+        style: Style,
+        backends: &'a [SocketAddr],
+    ) -> Self {
+        Self {
+            peer,
+            program,
+            style,
+            backends,
+            under: &[],
+        }
+    }
+}
+
 /// A balancer that runs; ended when dropped, with all its processes.
 #[derive(Debug)]
 pub(super) struct Balancer {
@@ -49,39 +78,28 @@ pub(super) struct Balancer {
 
 impl Balancer {
     /// Starts it on a free port and waits until it answers. Somebody else may take the port first, so there are two tries.
-    pub(super) fn start(
-        (peer, program): (Peer, &Path),
-        ground: &Ground,
-        style: Style,
-        backends: &[SocketAddr],
-    ) -> io::Result<Self> {
-        let once = || Self::start_once((peer, program), ground, style, backends);
-        match once() {
-            Err(_) if !ground.stopped() => once(),
+    pub(super) fn start(start: &Start<'_>, ground: &Ground) -> io::Result<Self> {
+        match Self::start_once(start, ground) {
+            Err(_) if !ground.stopped() => Self::start_once(start, ground),
             result => result,
         }
     }
 
-    fn start_once(
-        (peer, program): (Peer, &Path),
-        ground: &Ground,
-        style: Style,
-        backends: &[SocketAddr],
-    ) -> io::Result<Self> {
+    fn start_once(start: &Start<'_>, ground: &Ground) -> io::Result<Self> {
         let scratch = Scratch::new();
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         let setup = Setup {
             port: address.port(),
-            backends,
+            backends: start.backends,
             workers: ground.workers,
-            style,
+            style: start.style,
             directory: scratch.path(),
             root: rustix::process::geteuid().is_root(),
             files: ground.files,
         };
-        let launch = peer.launch(program.to_owned(), &setup)?;
+        let launch = start.peer.launch(start.program.to_owned(), &setup)?;
         let log = File::create(scratch.path().join("log"))?;
-        let mut command = leashed(&launch)?;
+        let mut command = leashed(start.under, &launch)?;
         command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -94,6 +112,16 @@ impl Balancer {
         };
         balancer.wait_until_it_answers(ground)?;
         Ok(balancer)
+    }
+
+    fn ended_within(&mut self, patience: Duration) -> Option<ExitStatus> {
+        let start = Instant::now();
+        loop {
+            match self.child.try_wait() {
+                Ok(None) if start.elapsed() < patience => std::thread::sleep(GLANCE),
+                ended => return ended.ok().flatten(),
+            }
+        }
     }
 
     fn wait_until_it_answers(&mut self, ground: &Ground) -> io::Result<()> {
@@ -125,17 +153,18 @@ impl Balancer {
 
 impl Drop for Balancer {
     fn drop(&mut self) {
-        // Handles, not numbers: a number may be somebody else's by the time it is used.
+        if self.ended_within(Duration::ZERO).is_some() {
+            // Its number may be somebody else's by now.
+            return;
+        }
+        // Handles, not numbers, for the same reason.
         let family: Vec<OwnedFd> = proc::tree(self.child.id())
             .into_iter()
             .filter_map(|id| Pid::from_raw(i32::try_from(id).ok()?))
             .filter_map(|id| pidfd_open(id, PidfdFlags::empty()).ok())
             .collect();
         let _ = kill_process(pid(&self.child), Signal::TERM);
-        let asked = Instant::now();
-        while matches!(self.child.try_wait(), Ok(None)) && asked.elapsed() < END {
-            std::thread::sleep(GLANCE);
-        }
+        let _ = self.ended_within(END);
         for process in family {
             let _ = pidfd_send_signal(process, Signal::KILL);
         }
@@ -144,10 +173,11 @@ impl Drop for Balancer {
 }
 
 /// The command, run so that it ends with us.
-fn leashed(launch: &Launch) -> io::Result<Command> {
+fn leashed(under: &[OsString], launch: &Launch) -> io::Result<Command> {
     let mut command = Command::new(std::env::current_exe()?);
     command
         .arg("leash")
+        .args(under)
         .arg(&launch.program)
         .args(&launch.arguments)
         .env_remove("LB_CONFIG")

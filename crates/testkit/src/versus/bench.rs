@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use super::balancer::{Balancer, Ground, exchange};
+use super::balancer::{Balancer, Ground, Start, exchange};
 use super::child::{Port, Servers};
 use super::latency::Latencies;
 use super::load::{self, Plan};
@@ -106,9 +106,12 @@ pub(super) fn run(program: &Program, ground: &Ground) -> io::Result<Vec<Record>>
                 if ground.stopped() {
                     return Ok(records);
                 }
-                let result = Balancer::start((*peer, binary), ground, Style::Equal, &backends)
-                    .and_then(|balancer| measure(&balancer, *work, program, ground))
-                    .map_err(|error| error.to_string());
+                let result = Balancer::start(
+                    &Start::new((*peer, binary), Style::Equal, &backends),
+                    ground,
+                )
+                .and_then(|balancer| measure(&balancer, *work, program, ground))
+                .map_err(|error| error.to_string());
                 if ground.stopped() {
                     return Ok(records);
                 }
