@@ -114,6 +114,19 @@ impl Balancer {
         Ok(balancer)
     }
 
+    /// Asks it to stop, and waits until it has: with exit code 0, or that is an error.
+    pub(super) fn stop(mut self) -> io::Result<()> {
+        kill_process(pid(&self.child), Signal::TERM)?;
+        match self.ended_within(START) {
+            Some(status) if status.success() => Ok(()),
+            Some(status) => {
+                let log = self.log_end();
+                Err(io::Error::other(format!("ended with {status}: {log}")))
+            }
+            None => Err(io::Error::other("does not stop")),
+        }
+    }
+
     fn ended_within(&mut self, patience: Duration) -> Option<ExitStatus> {
         let start = Instant::now();
         loop {

@@ -57,10 +57,10 @@ fn built(messages: &str, name: &str) -> Option<PathBuf> {
         .next_back()
 }
 
-/// The program of somebody else, if it is installed.
-pub(super) fn installed(peer: Peer) -> Option<PathBuf> {
+/// The program of this name, if it is installed.
+pub(super) fn installed(name: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
-    find(peer.program(), &path)
+    find(name, &path)
 }
 
 fn find(name: &str, path: &OsStr) -> Option<PathBuf> {

@@ -6,6 +6,7 @@
 //! * `--drill`: every balancer as it comes; one server killed, frozen, flapping, slow, all of them down; what that costs the
 //!   clients.
 //! * `--calibrate`: the load generator beside `wrk` and `h2load`.
+//! * `--instructions`: how many instructions a request costs ours, counted by `callgrind`.
 //!
 //! Everything happens on the loopback, on ports that the system chooses. Children end with this program, however it ends.
 
@@ -19,6 +20,7 @@ mod child;
 mod connection;
 mod drill;
 mod http;
+mod instructions;
 mod latency;
 mod load;
 mod origin;
@@ -108,14 +110,7 @@ fn run(args: &Args) -> io::Result<End> {
     if args.calibrate {
         print!("{}", calibrate::run(args.seconds, &ground)?);
     } else {
-        let peers = find(args)?;
-        let about = about(args, &peers);
-        let mut data = if args.drill {
-            drill(peers, &ground)
-        } else {
-            compare(args, peers, &ground)?
-        };
-        data["about"] = about;
+        let data = measure(args, &ground)?;
         if let Some(file) = &args.json {
             fs::write(file, format!("{data:#}\n"))?;
         }
@@ -125,6 +120,34 @@ fn run(args: &Args) -> io::Result<End> {
     } else {
         End::Done
     })
+}
+
+/// What one of the modes finds, and what a reader must know about it.
+fn measure(args: &Args, ground: &Ground) -> io::Result<Value> {
+    // What is missing is said before anything is built.
+    let counting = args
+        .instructions
+        .then(|| instructions::Program::new(&args.work.0, args.keep.clone()))
+        .transpose()?;
+    let peers = find(args)?;
+    let about = about(args, &peers);
+    let mut data = match counting {
+        Some(program) => count(&program, &peers, ground)?,
+        None if args.drill => drill(peers, ground),
+        None => compare(args, peers, ground)?,
+    };
+    data["about"] = about;
+    Ok(data)
+}
+
+fn count(
+    program: &instructions::Program,
+    ours: &[(Peer, PathBuf)],
+    ground: &Ground,
+) -> io::Result<Value> {
+    let records = instructions::run(program, ours, ground)?;
+    print!("{}", instructions::report(&records, &program.works));
+    Ok(json!({ "instructions": instructions::json(&records) }))
 }
 
 fn drill(mut peers: Vec<(Peer, PathBuf)>, ground: &Ground) -> Value {
@@ -159,13 +182,17 @@ fn compare(args: &Args, peers: Vec<(Peer, PathBuf)>, ground: &Ground) -> io::Res
 /// The programs that take part; says who is missing.
 fn find(args: &Args) -> io::Result<Vec<(Peer, PathBuf)>> {
     let mut found: Vec<(Peer, PathBuf)> = Vec::new();
-    for peer in args.ours.iter().chain(&args.peers) {
+    let others = match args.instructions {
+        true => &[],
+        false => args.peers.as_slice(),
+    };
+    for peer in args.ours.iter().chain(others) {
         if found.iter().any(|(other, _)| other == peer) {
             continue;
         }
         if Peer::OURS.contains(peer) {
             found.push((*peer, binaries::ours(*peer, args.bin_dir.as_deref())?));
-        } else if let Some(program) = binaries::installed(*peer) {
+        } else if let Some(program) = binaries::installed(peer.program()) {
             found.push((*peer, program));
         } else {
             eprintln!("{} is not installed: left out", peer.name());
