@@ -98,35 +98,49 @@ pub(super) fn run(program: &Program, ground: &Ground) -> io::Result<Vec<Record>>
     let _servers = Servers::start(&[&ports[0], &ports[1], &ports[2]])?;
     let backends = ports.each_ref().map(|port| port.address);
     let mut records = Vec::new();
-    for round in 0..program.rounds {
-        for work in &program.works {
-            for turn in 0..program.peers.len() {
-                // Another one begins in each round: none has always the machine that the same one left.
-                let (peer, binary) = &program.peers[(turn + round) % program.peers.len()];
-                if ground.stopped() {
-                    return Ok(records);
-                }
-                let result = Balancer::start(
-                    &Start::new((*peer, binary), Style::Equal, &backends),
-                    ground,
-                )
-                .and_then(|balancer| measure(&balancer, *work, program, ground))
-                .map_err(|error| error.to_string());
-                if ground.stopped() {
-                    return Ok(records);
-                }
-                let record = Record {
-                    round,
-                    work: *work,
-                    peer: *peer,
-                    result,
-                };
-                eprintln!("{}", line(&record, program.rounds));
-                records.push(record);
-            }
+    for turn in turns(program.rounds, program.works.len(), program.peers.len()) {
+        let (work, (peer, binary)) = (program.works[turn.case], &program.peers[turn.peer]);
+        if ground.stopped() {
+            break;
         }
+        let start = Start::new((*peer, binary), Style::Equal, &backends);
+        let result = Balancer::start(&start, ground)
+            .and_then(|balancer| measure(&balancer, work, program, ground))
+            .map_err(|error| error.to_string());
+        if ground.stopped() {
+            break;
+        }
+        let record = Record {
+            round: turn.round,
+            work,
+            peer: *peer,
+            result,
+        };
+        eprintln!("{}", line(&record, program.rounds));
+        records.push(record);
     }
     Ok(records)
+}
+
+/// One measurement among many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Turn {
+    pub(super) round: usize,
+    pub(super) case: usize,
+    pub(super) peer: usize,
+}
+
+/// Every case with every peer, round after round. Another peer begins in each round: none has always the machine that
+/// the same one left.
+pub(super) fn turns(rounds: usize, cases: usize, peers: usize) -> impl Iterator<Item = Turn> {
+    let cases = (0..rounds).flat_map(move |round| (0..cases).map(move |case| (round, case)));
+    cases.flat_map(move |(round, case)| {
+        (0..peers).map(move |turn| Turn {
+            round,
+            case,
+            peer: (turn + round) % peers,
+        })
+    })
 }
 
 fn line(record: &Record, rounds: usize) -> String {
@@ -316,6 +330,21 @@ mod tests {
         // The first that was due in time marks where it begins.
         assert_eq!(speed.requests, 100);
         assert_eq!(speed.user_us, 5.0);
+    }
+
+    #[test]
+    fn everybody_has_a_turn_at_every_case_in_every_round_and_another_one_begins() {
+        let order: Vec<_> = turns(2, 2, 3)
+            .map(|turn| (turn.round, turn.case, turn.peer))
+            .collect();
+        let wanted = [
+            [(0, 0, 0), (0, 0, 1), (0, 0, 2)],
+            [(0, 1, 0), (0, 1, 1), (0, 1, 2)],
+            [(1, 0, 1), (1, 0, 2), (1, 0, 0)],
+            [(1, 1, 1), (1, 1, 2), (1, 1, 0)],
+        ];
+        assert_eq!(order, wanted.concat());
+        assert_eq!(turns(3, 0, 2).chain(turns(3, 2, 0)).count(), 0);
     }
 
     #[test]
