@@ -57,6 +57,9 @@ pub(super) struct Args {
     /// Instructions per request of ours, as callgrind counts them, instead of the measurement: W1, W2, W4 and W5 with one worker
     #[arg(long, group = "mode")]
     pub(super) instructions: bool,
+    /// How the processor time per request of ours grows with members, workers and connections, instead of the measurement
+    #[arg(long, group = "mode")]
+    pub(super) growth: bool,
     /// Keep callgrind's files here, for callgrind_annotate
     #[arg(long, value_name = "DIRECTORY", requires = "instructions")]
     pub(super) keep: Option<PathBuf>,
@@ -134,6 +137,7 @@ mod tests {
         assert_eq!(args.work.0, [Work::W1, Work::R]);
         assert_eq!((args.rounds, args.seconds), (5, Duration::from_millis(500)));
         assert!(parse("--drill --json x").unwrap().drill);
+        assert!(parse("--growth --rounds 5").unwrap().growth);
         let counted = parse("--instructions --keep x --work W1").unwrap();
         assert!(counted.instructions && counted.keep.is_some());
     }
@@ -151,6 +155,7 @@ mod tests {
             "--drill --calibrate",
             "--drill --svg x",
             "--instructions --drill",
+            "--growth --svg x",
             "--keep x",
             "leash",
         ] {

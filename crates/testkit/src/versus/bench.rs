@@ -16,7 +16,7 @@ use super::work::{Shape, Work};
 /// How long each is warmed up, uncounted: its connections are open then, those to the servers too.
 const WARM: Duration = Duration::from_millis(500);
 /// How long a balancer rests between its start and its work.
-const REST: Duration = Duration::from_millis(200);
+pub(super) const REST: Duration = Duration::from_millis(200);
 /// Idle clients, as far as the limit of open files allows.
 const CROWDS: [usize; 2] = [1_000, 10_000];
 /// Files that we and the balancers need beside those of the clients.

@@ -2,7 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -52,7 +52,8 @@ pub(super) struct Port {
 
 impl Port {
     pub(super) fn reserve() -> io::Result<Self> {
-        let held = shared_socket(SocketAddr::from(([127, 0, 0, 1], 0)))?;
+        let held = shared_socket()?;
+        held.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into())?;
         let address = held.local_addr()?.as_socket();
         Ok(Self {
             address: address.ok_or(io::ErrorKind::AddrNotAvailable)?,
@@ -61,17 +62,19 @@ impl Port {
     }
 }
 
-fn shared_socket(address: SocketAddr) -> io::Result<Socket> {
+fn shared_socket() -> io::Result<Socket> {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(true)?;
-    socket.bind(&address.into())?;
     Ok(socket)
 }
 
-/// Listens on a reserved port.
+/// Listens on a reserved port, at all the sixteen million addresses of the loopback and at no other: one socket can be
+/// many servers.
 pub(super) fn listen(port: u16) -> io::Result<TcpListener> {
-    let socket = shared_socket(SocketAddr::from(([127, 0, 0, 1], port)))?;
+    let socket = shared_socket()?;
+    socket.bind_device(Some(b"lo"))?;
+    socket.bind(&SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)).into())?;
     socket.listen(4096)?;
     Ok(socket.into())
 }
@@ -147,6 +150,19 @@ mod tests {
             let listener = listen(port.address.port()).unwrap();
             let client = TcpStream::connect(port.address).unwrap();
             let (server, _) = listener.accept().unwrap();
+            drop((server, client));
+        }
+    }
+
+    #[test]
+    fn a_listener_is_a_server_at_every_address_of_the_loopback() {
+        let port = Port::reserve().unwrap();
+        let listener = listen(port.address.port()).unwrap();
+        for address in [[127, 0, 0, 1], [127, 0, 39, 16], [127, 255, 255, 254]] {
+            let to = SocketAddr::from((address, port.address.port()));
+            let client = TcpStream::connect(to).unwrap();
+            let (server, _) = listener.accept().unwrap();
+            assert_eq!(server.local_addr().unwrap(), to);
             drop((server, client));
         }
     }

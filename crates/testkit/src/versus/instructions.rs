@@ -17,7 +17,7 @@ use super::binaries;
 use super::child::{Port, Servers};
 use super::load;
 use super::peers::{Peer, Style};
-use super::report::table;
+use super::report::{distinct, table};
 use super::work::{Shape, Work};
 use crate::process::Scratch;
 
@@ -215,12 +215,7 @@ fn total(text: &str) -> Option<u64> {
 
 /// Instructions per request as a table.
 pub(super) fn report(records: &[Record], works: &[Work]) -> String {
-    let mut peers = Vec::new();
-    for record in records {
-        if !peers.contains(&record.peer) {
-            peers.push(record.peer);
-        }
-    }
+    let peers = distinct(records.iter().map(|record| record.peer));
     let mut head = vec![String::new()];
     head.extend(works.iter().map(ToString::to_string));
     let cell = |peer: Peer, work: Work| {

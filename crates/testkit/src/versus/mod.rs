@@ -7,6 +7,7 @@
 //!   clients.
 //! * `--calibrate`: the load generator beside `wrk` and `h2load`.
 //! * `--instructions`: how many instructions a request costs ours, counted by `callgrind`.
+//! * `--growth`: what becomes of the processor time per request of ours with more members, workers, connections.
 //!
 //! Everything happens on the loopback, on ports that the system chooses. Children end with this program, however it ends.
 
@@ -19,6 +20,7 @@ mod chart;
 mod child;
 mod connection;
 mod drill;
+mod growth;
 mod http;
 mod instructions;
 mod latency;
@@ -134,6 +136,7 @@ fn measure(args: &Args, ground: &Ground) -> io::Result<Value> {
     let mut data = match counting {
         Some(program) => count(&program, &peers, ground)?,
         None if args.drill => drill(peers, ground),
+        None if args.growth => grow(args, &peers, ground)?,
         None => compare(args, peers, ground)?,
     };
     data["about"] = about;
@@ -148,6 +151,17 @@ fn count(
     let records = instructions::run(program, ours, ground)?;
     print!("{}", instructions::report(&records, &program.works));
     Ok(json!({ "instructions": instructions::json(&records) }))
+}
+
+fn grow(args: &Args, ours: &[(Peer, PathBuf)], ground: &Ground) -> io::Result<Value> {
+    let program = growth::Program {
+        rounds: args.rounds.into(),
+        length: args.seconds,
+    };
+    let records = growth::run(&program, ours, ground)?;
+    let rows = growth::rows(&records);
+    print!("{}", growth::tables(&rows, ground.files));
+    Ok(json!({ "growth": growth::json(&rows, &records) }))
 }
 
 fn drill(mut peers: Vec<(Peer, PathBuf)>, ground: &Ground) -> Value {
@@ -182,7 +196,7 @@ fn compare(args: &Args, peers: Vec<(Peer, PathBuf)>, ground: &Ground) -> io::Res
 /// The programs that take part; says who is missing.
 fn find(args: &Args) -> io::Result<Vec<(Peer, PathBuf)>> {
     let mut found: Vec<(Peer, PathBuf)> = Vec::new();
-    let others = match args.instructions {
+    let others = match args.instructions || args.growth {
         true => &[],
         false => args.peers.as_slice(),
     };

@@ -30,7 +30,8 @@ pub(super) enum Style {
     /// Equal work: keep-alive both ways, `X-Forwarded-For`, no access log, no checks that others don't make, room for
     /// the crowd.
     Equal,
-    /// Ours alone: the same, but nobody is checked, and nobody has too much to do. Requests are all there is.
+    /// Ours alone: the same, but nobody is checked, and there is room for ten thousand requests at a time, too. Requests are
+    /// all there is.
     Bare,
     /// As it comes: listen, three servers in turn, nothing else.
     Stock,
@@ -183,7 +184,7 @@ fn lb(setup: &Setup<'_>) -> String {
         servers.join(", ")
     );
     if setup.style == Style::Bare {
-        text += "health = \"off\"\n\n[pool.app.limits]\nin-flight-per-server = 20000\n";
+        text += "health = \"off\"\n\n[pool.app.limits]\nin-flight-per-server = 20000\nidle-per-worker = 10000\n";
     }
     if setup.style.is_equal() {
         text += "\n[limits]\nconnections = 20000\n\n[log]\naccess = \"off\"\n";

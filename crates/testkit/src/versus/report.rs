@@ -114,6 +114,17 @@ fn middle_memory(first: &[Crowd], memories: &[&[Crowd]]) -> Vec<Crowd> {
         .collect()
 }
 
+/// Each of them once, in the order in which they come.
+pub(super) fn distinct<T: PartialEq>(all: impl Iterator<Item = T>) -> Vec<T> {
+    let mut distinct = Vec::new();
+    for one in all {
+        if !distinct.contains(&one) {
+            distinct.push(one);
+        }
+    }
+    distinct
+}
+
 /// A table as Markdown writes it, its columns aligned for the eye.
 pub(super) fn table(head: &[String], lines: &[Vec<String>]) -> String {
     let width = |column: usize| {
@@ -239,12 +250,7 @@ fn cells(row: &Row) -> Vec<String> {
 }
 
 fn ratios(rows: &[Row], works: &[Work]) -> String {
-    let mut peers = Vec::new();
-    for row in rows {
-        if !peers.contains(&row.peer) {
-            peers.push(row.peer);
-        }
-    }
+    let peers = distinct(rows.iter().map(|row| row.peer));
     let mut head = vec![String::new()];
     head.extend(works.iter().map(ToString::to_string));
     let lines: Vec<_> = peers
