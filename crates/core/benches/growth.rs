@@ -1,11 +1,15 @@
 //! What grows with the number of members, and how fast: `cargo bench -p lb-core --bench growth`.
 //!
-//! Prints a table of nanoseconds, with 10, 1,000 and 10,000 members. On the path of a request: a whole attempt (pick, lease, first
-//! byte, answered) under every algorithm, with about as many attempts under way as there are members. Beside it, in the
-//! monitor: a probe that changes nothing, from when it is due until it is due again; a probe that changes who is eligible, with the snapshot
-//! that is published for it; a look at all members, which the stall guard takes twice a second. When somebody is asked to leave or
-//! to return: the snapshot, where the algorithm prepares something for it. At the start: reading and checking a
-//! configuration, for each server in it. What the monitor does is the median of many times, all else the best of several runs.
+//! Prints a table of nanoseconds, with 10, 1,000 and 10,000 members:
+//!
+//! * on the path of a request: a whole attempt (pick, lease, first byte, answered) under every algorithm, with about as many
+//!   attempts under way as there are members;
+//! * beside it, in the monitor: a probe that changes nothing, from when it is due until it is due again; a probe that changes who
+//!   is eligible, with the snapshot that is published for it; a look at all members, which the stall guard takes twice a second;
+//! * when somebody is asked to leave or to return: the snapshot, for which an algorithm may have something to prepare;
+//! * at the start: reading and checking a configuration, for each server in it.
+//!
+//! What the monitor does is the median of many times, all else the best of several runs.
 #![allow(clippy::disallowed_types, clippy::disallowed_methods)]
 
 mod shared;
