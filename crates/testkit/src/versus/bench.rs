@@ -20,7 +20,7 @@ pub(super) const REST: Duration = Duration::from_millis(200);
 /// Idle clients, as far as the limit of open files allows.
 const CROWDS: [usize; 2] = [1_000, 10_000];
 /// Files that we and the balancers need beside those of the clients.
-const SPARE_FILES: u64 = 1_000;
+pub(super) const SPARE_FILES: u64 = 1_000;
 /// How long the last requests at a constant rate may still take; what takes longer counts as not answered.
 const LINGER: Duration = Duration::from_secs(1);
 

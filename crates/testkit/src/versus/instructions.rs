@@ -128,12 +128,13 @@ pub(super) fn run(
 }
 
 fn line(record: &Record) -> String {
-    match (&record.totals, record.per_request()) {
-        (Ok([less, more]), Some(each)) => {
-            let [few, many] = REQUESTS;
+    let [few, many] = REQUESTS;
+    let each = record.per_request().unwrap_or_default();
+    match &record.totals {
+        Ok([less, more]) => {
             format!("{less} with {few} requests, {more} with {many}: {each:.0} each")
         }
-        (totals, _) => format!("failed: {totals:?}"),
+        Err(error) => format!("failed: {error}"),
     }
 }
 

@@ -196,12 +196,10 @@ fn compare(args: &Args, peers: Vec<(Peer, PathBuf)>, ground: &Ground) -> io::Res
 /// The programs that take part; says who is missing.
 fn find(args: &Args) -> io::Result<Vec<(Peer, PathBuf)>> {
     let mut found: Vec<(Peer, PathBuf)> = Vec::new();
-    let others = match args.instructions || args.growth {
-        true => &[],
-        false => args.peers.as_slice(),
-    };
-    for peer in args.ours.iter().chain(others) {
-        if found.iter().any(|(other, _)| other == peer) {
+    let ours_alone = args.instructions || args.growth;
+    for peer in args.ours.iter().chain(&args.peers) {
+        let left_out = ours_alone && !Peer::OURS.contains(peer);
+        if left_out || found.iter().any(|(other, _)| other == peer) {
             continue;
         }
         if Peer::OURS.contains(peer) {

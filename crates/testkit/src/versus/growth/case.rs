@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
+use crate::versus::bench::SPARE_FILES;
+
 /// How much there is of what is not varied.
 const MEMBERS: usize = 3;
 const CONNECTIONS: usize = 64;
-/// Files that each process needs beside those of its connections.
-const SPARE_FILES: u64 = 1_000;
 /// How long a balancer is warmed up, and how much longer for each member and each connection: until every worker has a
 /// connection to every member.
 const WARM: Duration = Duration::from_millis(500);
