@@ -63,3 +63,18 @@ fn a_wrong_command_line_is_refused_before_anything_starts() {
         assert!(output.stdout.is_empty());
     }
 }
+
+#[test]
+fn what_counts_instructions_is_missed_before_anything_is_built() {
+    let output = Command::new(VERSUS)
+        .arg("--instructions")
+        .env("PATH", "")
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert_eq!(
+        said.trim(),
+        "versus: valgrind is not installed, and it is what counts"
+    );
+}

@@ -43,17 +43,26 @@ pub(super) struct Args {
     #[arg(long, value_name = "FILE")]
     pub(super) json: Option<PathBuf>,
     /// Draw the ratios here
-    #[arg(long, value_name = "FILE", conflicts_with = "drill")]
+    #[arg(long, value_name = "FILE", conflicts_with = "mode")]
     pub(super) svg: Option<PathBuf>,
     /// Take our programs from here instead of building them
     #[arg(long, value_name = "DIRECTORY")]
     pub(super) bin_dir: Option<PathBuf>,
     /// What incidents cost, with every balancer's own defaults, instead of the measurement
-    #[arg(long, conflicts_with = "calibrate")]
+    #[arg(long, group = "mode")]
     pub(super) drill: bool,
     /// Our load generator beside wrk and h2load, with no balancer between, instead of the measurement
-    #[arg(long)]
+    #[arg(long, group = "mode")]
     pub(super) calibrate: bool,
+    /// Instructions per request of ours, as callgrind counts them, instead of the measurement: W1, W2, W4 and W5 with one worker
+    #[arg(long, group = "mode")]
+    pub(super) instructions: bool,
+    /// How the processor time per request of ours grows with members, workers and connections, instead of the measurement
+    #[arg(long, group = "mode")]
+    pub(super) growth: bool,
+    /// Keep callgrind's files here, for callgrind_annotate
+    #[arg(long, value_name = "DIRECTORY", requires = "instructions")]
+    pub(super) keep: Option<PathBuf>,
     #[command(subcommand)]
     pub(super) helper: Option<Helper>,
 }
@@ -128,6 +137,9 @@ mod tests {
         assert_eq!(args.work.0, [Work::W1, Work::R]);
         assert_eq!((args.rounds, args.seconds), (5, Duration::from_millis(500)));
         assert!(parse("--drill --json x").unwrap().drill);
+        assert!(parse("--growth --rounds 5").unwrap().growth);
+        let counted = parse("--instructions --keep x --work W1").unwrap();
+        assert!(counted.instructions && counted.keep.is_some());
     }
 
     #[test]
@@ -142,6 +154,9 @@ mod tests {
             "--rate inf",
             "--drill --calibrate",
             "--drill --svg x",
+            "--instructions --drill",
+            "--growth --svg x",
+            "--keep x",
             "leash",
         ] {
             assert!(parse(line).is_err(), "{line}");

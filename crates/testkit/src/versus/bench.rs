@@ -5,21 +5,22 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use super::child::{Balancer, Ground, Port, Servers, exchange};
+use super::balancer::{Balancer, Ground, Start, exchange};
+use super::child::{Port, Servers};
 use super::latency::Latencies;
 use super::load::{self, Plan};
 use super::peers::{Peer, Style};
 use super::proc;
 use super::work::{Shape, Work};
 
-/// How long each is warmed up, uncounted.
+/// How long each is warmed up, uncounted: its connections are open then, those to the servers too.
 const WARM: Duration = Duration::from_millis(500);
 /// How long a balancer rests between its start and its work.
-const REST: Duration = Duration::from_millis(200);
+pub(super) const REST: Duration = Duration::from_millis(200);
 /// Idle clients, as far as the limit of open files allows.
 const CROWDS: [usize; 2] = [1_000, 10_000];
 /// Files that we and the balancers need beside those of the clients.
-const SPARE_FILES: u64 = 1_000;
+pub(super) const SPARE_FILES: u64 = 1_000;
 /// How long the last requests at a constant rate may still take; what takes longer counts as not answered.
 const LINGER: Duration = Duration::from_secs(1);
 
@@ -97,32 +98,49 @@ pub(super) fn run(program: &Program, ground: &Ground) -> io::Result<Vec<Record>>
     let _servers = Servers::start(&[&ports[0], &ports[1], &ports[2]])?;
     let backends = ports.each_ref().map(|port| port.address);
     let mut records = Vec::new();
-    for round in 0..program.rounds {
-        for work in &program.works {
-            for turn in 0..program.peers.len() {
-                // Another one begins in each round: none has always the machine that the same one left.
-                let (peer, binary) = &program.peers[(turn + round) % program.peers.len()];
-                if ground.stopped() {
-                    return Ok(records);
-                }
-                let result = Balancer::start((*peer, binary), ground, Style::Equal, &backends)
-                    .and_then(|balancer| measure(&balancer, *work, program, ground))
-                    .map_err(|error| error.to_string());
-                if ground.stopped() {
-                    return Ok(records);
-                }
-                let record = Record {
-                    round,
-                    work: *work,
-                    peer: *peer,
-                    result,
-                };
-                eprintln!("{}", line(&record, program.rounds));
-                records.push(record);
-            }
+    for turn in turns(program.rounds, program.works.len(), program.peers.len()) {
+        let (work, (peer, binary)) = (program.works[turn.case], &program.peers[turn.peer]);
+        if ground.stopped() {
+            break;
         }
+        let start = Start::new((*peer, binary), Style::Equal, &backends);
+        let result = Balancer::start(&start, ground)
+            .and_then(|balancer| measure(&balancer, work, program, ground))
+            .map_err(|error| error.to_string());
+        if ground.stopped() {
+            break;
+        }
+        let record = Record {
+            round: turn.round,
+            work,
+            peer: *peer,
+            result,
+        };
+        eprintln!("{}", line(&record, program.rounds));
+        records.push(record);
     }
     Ok(records)
+}
+
+/// One measurement among many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Turn {
+    pub(super) round: usize,
+    pub(super) case: usize,
+    pub(super) peer: usize,
+}
+
+/// Every case with every peer, round after round. Another peer begins in each round: none has always the machine that
+/// the same one left.
+pub(super) fn turns(rounds: usize, cases: usize, peers: usize) -> impl Iterator<Item = Turn> {
+    let cases = (0..rounds).flat_map(move |round| (0..cases).map(move |case| (round, case)));
+    cases.flat_map(move |(round, case)| {
+        (0..peers).map(move |turn| Turn {
+            round,
+            case,
+            peer: (turn + round) % peers,
+        })
+    })
 }
 
 fn line(record: &Record, rounds: usize) -> String {
@@ -158,63 +176,74 @@ fn measure(
     ground: &Ground,
 ) -> io::Result<Figures> {
     std::thread::sleep(REST);
-    match work.shape() {
-        None => crowds(balancer, ground).map(Figures::Memory),
-        Some(shape) => {
-            let rate = shape.constant.then_some(program.rate);
-            send(balancer.address, shape, rate, WARM, ground, || {
-                proc::cpu(balancer.id())
-            })?;
-            send(
-                balancer.address,
-                shape,
-                rate,
-                program.length,
-                ground,
-                || proc::cpu(balancer.id()),
-            )
-            .map(Figures::Speed)
-        }
-    }
+    let Some(shape) = work.shape() else {
+        return crowds(balancer, ground).map(Figures::Memory);
+    };
+    let task = Task {
+        target: balancer.address,
+        shape,
+        rate: shape.constant.then_some(program.rate),
+        warm: WARM,
+        length: program.length,
+    };
+    send(&task, ground, || proc::cpu(balancer.id())).map(Figures::Speed)
 }
 
-/// Sends this load to `target`, and holds the processor time that `cpu` reads against it.
-pub(super) fn send(
-    target: SocketAddr,
-    shape: Shape,
-    rate: Option<f64>,
-    length: Duration,
-    ground: &Ground,
-    cpu: impl Fn() -> proc::Cpu,
-) -> io::Result<Speed> {
+/// A load, and how much of it is measured.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Task {
+    pub(super) target: SocketAddr,
+    pub(super) shape: Shape,
+    /// Requests a second, where the rate is constant.
+    pub(super) rate: Option<f64>,
+    /// How long the first requests go uncounted, and the opening of the connections with them.
+    pub(super) warm: Duration,
+    /// How long those are sent that count.
+    pub(super) length: Duration,
+}
+
+/// Sends a load, and holds the processor time that `cpu` reads against it.
+pub(super) fn send(task: &Task, ground: &Ground, cpu: impl Fn() -> proc::Cpu) -> io::Result<Speed> {
+    let Task { shape, rate, .. } = *task;
     let plan = Plan {
-        target,
+        target: task.target,
         connections: shape.connections,
         request: load::request(shape.bytes, shape.upload, shape.fresh),
         fresh: shape.fresh,
         rate,
-        length,
+        length: task.warm + task.length,
         linger: LINGER,
     };
     let (mut requests, mut bad, mut latencies) = (0_u64, 0_u64, Latencies::default());
-    let before = cpu();
     let start = Instant::now();
+    let mut before = None;
     load::run(&plan, start, &ground.stop, &mut |sample| {
+        // In an open loop a request belongs to the time when it was due.
+        let at = rate.map_or(sample.end, |_| sample.due);
+        if at < task.warm {
+            return;
+        }
+        if before.is_none() {
+            before = Some((cpu(), start.elapsed()));
+            return;
+        }
         requests += 1;
         bad += u64::from(!sample.good());
         latencies.add(sample.latency());
     })?;
-    let seconds = match rate {
-        // What the last requests took is no time in which requests were sent.
-        Some(_) => length.saturating_sub(load::FIRST_DUE).as_secs_f64(),
-        None => start.elapsed().as_secs_f64(),
-    };
-    let used = cpu().since(before);
-    if requests == bad || seconds == 0.0 {
+    if requests == bad {
         return Err(io::Error::other(format!(
             "none of {requests} requests was answered"
         )));
     }
+    let (before, began) = before.expect("set before the first was counted");
+    let seconds = match rate {
+        // What the last requests took is no time in which requests were sent.
+        Some(_) => plan.length.saturating_sub(load::FIRST_DUE.max(task.warm)),
+        None => start.elapsed().saturating_sub(began),
+    }
+    .as_secs_f64();
+    let used = cpu().since(before);
     let quantile = |share| latencies.quantile(share).unwrap_or_default().as_secs_f64() * 1e6;
     Ok(Speed {
         requests,
@@ -259,7 +288,64 @@ fn crowds(balancer: &Balancer, ground: &Ground) -> io::Result<Vec<Crowd>> {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+    use std::net::TcpListener;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::super::origin::{self, Controls};
     use super::*;
+
+    #[test]
+    fn what_warms_up_counts_neither_as_requests_nor_as_processor_time() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let ms = Duration::from_millis;
+        let task = Task {
+            target: listener.local_addr().unwrap(),
+            shape: Work::W1r.shape().unwrap(),
+            rate: Some(1000.0),
+            warm: ms(100),
+            length: ms(101),
+        };
+        let ground = Ground {
+            workers: 1,
+            files: 1_000,
+            stop: Arc::new(AtomicBool::new(false)),
+        };
+        let read = Cell::new(0.0);
+        let cpu = || {
+            read.set(read.get() + 1.0);
+            proc::Cpu {
+                user_us: read.get() * 500.0,
+                system_us: 0.0,
+            }
+        };
+        let controls = Controls::default();
+        let speed = std::thread::scope(|scope| {
+            scope.spawn(|| origin::serve(&[listener], &controls).unwrap());
+            let speed = send(&task, &ground, cpu);
+            controls.stop.store(true, Ordering::Relaxed);
+            speed.unwrap()
+        });
+        // The first that was due in time marks where it begins.
+        assert_eq!(speed.requests, 100);
+        assert_eq!(speed.user_us, 5.0);
+    }
+
+    #[test]
+    fn everybody_has_a_turn_at_every_case_in_every_round_and_another_one_begins() {
+        let order: Vec<_> = turns(2, 2, 3)
+            .map(|turn| (turn.round, turn.case, turn.peer))
+            .collect();
+        let wanted = [
+            [(0, 0, 0), (0, 0, 1), (0, 0, 2)],
+            [(0, 1, 0), (0, 1, 1), (0, 1, 2)],
+            [(1, 0, 1), (1, 0, 2), (1, 0, 0)],
+            [(1, 1, 1), (1, 1, 2), (1, 1, 0)],
+        ];
+        assert_eq!(order, wanted.concat());
+        assert_eq!(turns(3, 0, 2).chain(turns(3, 2, 0)).count(), 0);
+    }
 
     #[test]
     fn a_client_costs_what_the_largest_crowd_added() {

@@ -57,10 +57,10 @@ fn built(messages: &str, name: &str) -> Option<PathBuf> {
         .next_back()
 }
 
-/// The program of somebody else, if it is installed.
-pub(super) fn installed(peer: Peer) -> Option<PathBuf> {
+/// The program of this name, if it is installed.
+pub(super) fn installed(name: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
-    find(peer.program(), &path)
+    find(name, &path)
 }
 
 fn find(name: &str, path: &OsStr) -> Option<PathBuf> {
@@ -85,9 +85,15 @@ pub(super) fn version(peer: Peer, program: &Path) -> String {
         |error| error.to_string().into_bytes(),
         |output| [output.stdout, output.stderr].concat(),
     );
-    let text = String::from_utf8_lossy(&text);
-    text.lines()
-        .map(str::trim)
+    told(program, &String::from_utf8_lossy(&text))
+}
+
+/// The first line that says something, without the path with which Envoy begins it.
+fn told(program: &Path, text: &str) -> String {
+    let lines = text.lines().map(str::trim);
+    let path = program.to_str().unwrap_or_default();
+    lines
+        .map(|line| line.strip_prefix(path).unwrap_or(line).trim_start())
         .find(|line| !line.is_empty())
         .unwrap_or("unknown")
         .to_owned()
@@ -109,6 +115,24 @@ mod tests {
         let program = second.path().join("some-balancer");
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
         assert_eq!(find("some-balancer", &path), Some(program));
+    }
+
+    #[test]
+    fn a_version_is_the_first_line_that_says_something_and_no_path() {
+        let table = [
+            (
+                "nginx version: nginx/1.22.1\n",
+                "nginx version: nginx/1.22.1",
+            ),
+            (
+                "\n/p/envoy  version: 9e5/1.40.0/RELEASE\n\n",
+                "version: 9e5/1.40.0/RELEASE",
+            ),
+            ("", "unknown"),
+        ];
+        for (text, wanted) in table {
+            assert_eq!(told(Path::new("/p/envoy"), text), wanted);
+        }
     }
 
     #[test]

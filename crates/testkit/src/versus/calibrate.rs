@@ -6,8 +6,9 @@ use std::io;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use super::bench::{self};
-use super::child::{Ground, Port, Servers};
+use super::balancer::Ground;
+use super::bench::{self, Task};
+use super::child::{Port, Servers};
 use super::proc::{self, Cpu};
 use super::report::table;
 use super::work::{Shape, Work};
@@ -84,7 +85,14 @@ fn ours(
     server: &Servers,
 ) -> io::Result<Reached> {
     let (own, theirs) = (proc::own_cpu().0, server.cpu());
-    let speed = bench::send(port.address, shape, None, length, ground, Cpu::default)?;
+    let task = Task {
+        target: port.address,
+        shape,
+        rate: None,
+        warm: Duration::ZERO,
+        length,
+    };
+    let speed = bench::send(&task, ground, Cpu::default)?;
     let requests = speed.requests as f64;
     Ok(Reached {
         requests,

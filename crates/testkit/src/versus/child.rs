@@ -1,31 +1,22 @@
-//! Child processes: none outlives us, however we end.
+//! Child processes, of which none outlives us, however we end; and our own servers as one of them.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, File};
-use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::fd::OwnedFd;
+use std::io::{self, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::process::CommandExt;
-use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::process::{
-    Pid, PidfdFlags, Resource, Rlimit, Signal, getrlimit, kill_process, pidfd_open,
-    pidfd_send_signal, set_parent_process_death_signal, setrlimit,
+    Pid, Resource, Rlimit, Signal, getrlimit, kill_process, set_parent_process_death_signal,
+    setrlimit,
 };
 use socket2::{Domain, Socket, Type};
 
-use super::peers::{Launch, Peer, Setup, Style};
-use super::{http, load, proc};
-use crate::process::Scratch;
+use super::proc;
 
-/// How long a balancer may take until it answers.
+/// How long servers may take until they accept.
 const START: Duration = Duration::from_secs(20);
-/// How long it may take to end once asked to.
-const END: Duration = Duration::from_secs(3);
-const GLANCE: Duration = Duration::from_millis(5);
 
 /// Raises the limit of open files to what may be had, for us and our children, and returns it.
 pub(super) fn raise_open_files() -> u64 {
@@ -61,7 +52,8 @@ pub(super) struct Port {
 
 impl Port {
     pub(super) fn reserve() -> io::Result<Self> {
-        let held = shared_socket(SocketAddr::from(([127, 0, 0, 1], 0)))?;
+        let held = shared_socket()?;
+        held.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into())?;
         let address = held.local_addr()?.as_socket();
         Ok(Self {
             address: address.ok_or(io::ErrorKind::AddrNotAvailable)?,
@@ -70,17 +62,19 @@ impl Port {
     }
 }
 
-fn shared_socket(address: SocketAddr) -> io::Result<Socket> {
+fn shared_socket() -> io::Result<Socket> {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(true)?;
-    socket.bind(&address.into())?;
     Ok(socket)
 }
 
-/// Listens on a reserved port.
+/// Listens on a reserved port, at all the sixteen million addresses of the loopback and at no other: one socket can be
+/// many servers.
 pub(super) fn listen(port: u16) -> io::Result<TcpListener> {
-    let socket = shared_socket(SocketAddr::from(([127, 0, 0, 1], port)))?;
+    let socket = shared_socket()?;
+    socket.bind_device(Some(b"lo"))?;
+    socket.bind(&SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)).into())?;
     socket.listen(4096)?;
     Ok(socket.into())
 }
@@ -140,175 +134,8 @@ impl Drop for Servers {
     }
 }
 
-fn pid(child: &Child) -> Pid {
+pub(super) fn pid(child: &Child) -> Pid {
     Pid::from_child(child)
-}
-
-/// What all balancers of a run have in common.
-#[derive(Debug)]
-pub(super) struct Ground {
-    pub(super) workers: usize,
-    /// How many files a process may have open.
-    pub(super) files: u64,
-    /// Set by Ctrl-C.
-    pub(super) stop: std::sync::Arc<AtomicBool>,
-}
-
-impl Ground {
-    /// Is it over?
-    pub(super) fn stopped(&self) -> bool {
-        self.stop.load(Ordering::Relaxed)
-    }
-}
-
-/// A balancer that runs; ended when dropped, with all its processes.
-#[derive(Debug)]
-pub(super) struct Balancer {
-    child: Child,
-    pub(super) address: SocketAddr,
-    scratch: Scratch,
-}
-
-impl Balancer {
-    /// Starts it on a free port and waits until it answers. Somebody else may take the port first, so there are two tries.
-    pub(super) fn start(
-        (peer, program): (Peer, &Path),
-        ground: &Ground,
-        style: Style,
-        backends: &[SocketAddr],
-    ) -> io::Result<Self> {
-        let once = || Self::start_once((peer, program), ground, style, backends);
-        match once() {
-            Err(_) if !ground.stopped() => once(),
-            result => result,
-        }
-    }
-
-    fn start_once(
-        (peer, program): (Peer, &Path),
-        ground: &Ground,
-        style: Style,
-        backends: &[SocketAddr],
-    ) -> io::Result<Self> {
-        let scratch = Scratch::new();
-        let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
-        let setup = Setup {
-            port: address.port(),
-            backends,
-            workers: ground.workers,
-            style,
-            directory: scratch.path(),
-            root: rustix::process::geteuid().is_root(),
-            files: ground.files,
-        };
-        let launch = peer.launch(program.to_owned(), &setup)?;
-        let log = File::create(scratch.path().join("log"))?;
-        let mut command = leashed(&launch)?;
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .current_dir(scratch.path());
-        let mut balancer = Self {
-            child: command.spawn()?,
-            address,
-            scratch,
-        };
-        balancer.wait_until_it_answers(ground)?;
-        Ok(balancer)
-    }
-
-    fn wait_until_it_answers(&mut self, ground: &Ground) -> io::Result<()> {
-        let start = Instant::now();
-        while !answers(self.address) {
-            let ended = self.child.try_wait()?.is_some();
-            if ended || ground.stopped() || start.elapsed() > START {
-                return Err(io::Error::other(format!(
-                    "does not answer: {}",
-                    self.log_end()
-                )));
-            }
-            std::thread::sleep(GLANCE);
-        }
-        Ok(())
-    }
-
-    fn log_end(&self) -> String {
-        let log = fs::read_to_string(self.scratch.path().join("log")).unwrap_or_default();
-        let lines: Vec<_> = log.trim().lines().collect();
-        lines[lines.len().saturating_sub(4)..].join(" / ")
-    }
-
-    /// Its process id.
-    pub(super) fn id(&self) -> u32 {
-        self.child.id()
-    }
-}
-
-impl Drop for Balancer {
-    fn drop(&mut self) {
-        // Handles, not numbers: a number may be somebody else's by the time it is used.
-        let family: Vec<OwnedFd> = proc::tree(self.child.id())
-            .into_iter()
-            .filter_map(|id| Pid::from_raw(i32::try_from(id).ok()?))
-            .filter_map(|id| pidfd_open(id, PidfdFlags::empty()).ok())
-            .collect();
-        let _ = kill_process(pid(&self.child), Signal::TERM);
-        let asked = Instant::now();
-        while matches!(self.child.try_wait(), Ok(None)) && asked.elapsed() < END {
-            std::thread::sleep(GLANCE);
-        }
-        for process in family {
-            let _ = pidfd_send_signal(process, Signal::KILL);
-        }
-        let _ = self.child.wait();
-    }
-}
-
-/// The command, run so that it ends with us.
-fn leashed(launch: &Launch) -> io::Result<Command> {
-    let mut command = Command::new(std::env::current_exe()?);
-    command
-        .arg("leash")
-        .arg(&launch.program)
-        .args(&launch.arguments)
-        .env_remove("LB_CONFIG")
-        .env_remove("LB_LOG")
-        .envs(launch.environment.iter().map(|(name, value)| (name, value)));
-    Ok(command)
-}
-
-/// Does it answer a request with 200 and all the bytes?
-fn answers(address: SocketAddr) -> bool {
-    let request = load::request(128, 0, true);
-    let ask = || -> io::Result<bool> {
-        let mut stream = TcpStream::connect(address)?;
-        Ok(exchange(&mut stream, &request)? == 200)
-    };
-    ask().unwrap_or(false)
-}
-
-/// Sends a request, reads its answer to the end, and returns the status.
-pub(super) fn exchange(stream: &mut TcpStream, request: &[u8]) -> io::Result<u16> {
-    stream.set_read_timeout(Some(Duration::from_secs(2)))?;
-    stream.write_all(request)?;
-    let mut answer = Vec::new();
-    let mut piece = [0; 4096];
-    loop {
-        let count = stream.read(&mut piece)?;
-        answer.extend_from_slice(&piece[..count]);
-        if let Some(head) = http::response(&answer)? {
-            let mut body = head.body;
-            let rest = &answer[head.bytes..];
-            if body.is_empty() || body.eat(rest).1 || (count == 0 && body == http::Body::UntilClose)
-            {
-                return Ok(head.status);
-            }
-        }
-        if count == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-    }
 }
 
 #[cfg(test)]
@@ -328,21 +155,15 @@ mod tests {
     }
 
     #[test]
-    fn an_exchange_ends_with_the_answer_not_with_the_connection() {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let (mut server, _) = listener.accept().unwrap();
-        server
-            .write_all(b"HTTP/1.1 503 No\r\nContent-Length: 2\r\n\r\nno")
-            .unwrap();
-        assert_eq!(
-            exchange(&mut client, b"GET / HTTP/1.1\r\n\r\n").unwrap(),
-            503
-        );
-        server
-            .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nn")
-            .unwrap();
-        drop(server);
-        assert!(exchange(&mut client, b"").is_err());
+    fn a_listener_is_a_server_at_every_address_of_the_loopback() {
+        let port = Port::reserve().unwrap();
+        let listener = listen(port.address.port()).unwrap();
+        for address in [[127, 0, 0, 1], [127, 0, 39, 16], [127, 255, 255, 254]] {
+            let to = SocketAddr::from((address, port.address.port()));
+            let client = TcpStream::connect(to).unwrap();
+            let (server, _) = listener.accept().unwrap();
+            assert_eq!(server.local_addr().unwrap(), to);
+            drop((server, client));
+        }
     }
 }

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::child::{Balancer, Ground, Port, Servers};
+use super::balancer::{Balancer, Ground, Start};
+use super::child::{Port, Servers};
 use super::load::{self, Plan, Sample};
 use super::peers::{Peer, Style};
 use super::report::table;
@@ -194,7 +195,8 @@ pub(super) fn run(peers: &[(Peer, PathBuf)], ground: &Ground) -> Vec<Drilled> {
 
 fn drill(incident: Incident, peer: (Peer, &Path), ground: &Ground) -> io::Result<Tally> {
     let mut farm = Farm::start()?;
-    let balancer = Balancer::start(peer, ground, Style::Stock, &farm.addresses())?;
+    let addresses = farm.addresses();
+    let balancer = Balancer::start(&Start::new(peer, Style::Stock, &addresses), ground)?;
     std::thread::sleep(REST);
     let plan = Plan {
         target: balancer.address,

@@ -6,10 +6,13 @@
 //! * `--drill`: every balancer as it comes; one server killed, frozen, flapping, slow, all of them down; what that costs the
 //!   clients.
 //! * `--calibrate`: the load generator beside `wrk` and `h2load`.
+//! * `--instructions`: how many instructions a request costs ours, counted by `callgrind`.
+//! * `--growth`: what becomes of the processor time per request of ours with more members, workers, connections.
 //!
 //! Everything happens on the loopback, on ports that the system chooses. Children end with this program, however it ends.
 
 mod args;
+mod balancer;
 mod bench;
 mod binaries;
 mod calibrate;
@@ -17,7 +20,9 @@ mod chart;
 mod child;
 mod connection;
 mod drill;
+mod growth;
 mod http;
+mod instructions;
 mod latency;
 mod load;
 mod origin;
@@ -41,8 +46,8 @@ use serde_json::{Value, json};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use args::{Args, Helper};
+use balancer::Ground;
 use bench::Program;
-use child::Ground;
 use peers::Peer;
 
 /// The whole program.
@@ -107,14 +112,7 @@ fn run(args: &Args) -> io::Result<End> {
     if args.calibrate {
         print!("{}", calibrate::run(args.seconds, &ground)?);
     } else {
-        let peers = find(args)?;
-        let about = about(args, &peers);
-        let mut data = if args.drill {
-            drill(peers, &ground)
-        } else {
-            compare(args, peers, &ground)?
-        };
-        data["about"] = about;
+        let data = measure(args, &ground)?;
         if let Some(file) = &args.json {
             fs::write(file, format!("{data:#}\n"))?;
         }
@@ -124,6 +122,46 @@ fn run(args: &Args) -> io::Result<End> {
     } else {
         End::Done
     })
+}
+
+/// What one of the modes finds, and what a reader must know about it.
+fn measure(args: &Args, ground: &Ground) -> io::Result<Value> {
+    // What is missing is said before anything is built.
+    let counting = args
+        .instructions
+        .then(|| instructions::Program::new(&args.work.0, args.keep.clone()))
+        .transpose()?;
+    let peers = find(args)?;
+    let about = about(args, &peers);
+    let mut data = match counting {
+        Some(program) => count(&program, &peers, ground)?,
+        None if args.drill => drill(peers, ground),
+        None if args.growth => grow(args, &peers, ground)?,
+        None => compare(args, peers, ground)?,
+    };
+    data["about"] = about;
+    Ok(data)
+}
+
+fn count(
+    program: &instructions::Program,
+    ours: &[(Peer, PathBuf)],
+    ground: &Ground,
+) -> io::Result<Value> {
+    let records = instructions::run(program, ours, ground)?;
+    print!("{}", instructions::report(&records, &program.works));
+    Ok(json!({ "instructions": instructions::json(&records) }))
+}
+
+fn grow(args: &Args, ours: &[(Peer, PathBuf)], ground: &Ground) -> io::Result<Value> {
+    let program = growth::Program {
+        rounds: args.rounds.into(),
+        length: args.seconds,
+    };
+    let records = growth::run(&program, ours, ground)?;
+    let rows = growth::rows(&records);
+    print!("{}", growth::tables(&rows, ground.files));
+    Ok(json!({ "growth": growth::json(&rows, &records) }))
 }
 
 fn drill(mut peers: Vec<(Peer, PathBuf)>, ground: &Ground) -> Value {
@@ -158,13 +196,15 @@ fn compare(args: &Args, peers: Vec<(Peer, PathBuf)>, ground: &Ground) -> io::Res
 /// The programs that take part; says who is missing.
 fn find(args: &Args) -> io::Result<Vec<(Peer, PathBuf)>> {
     let mut found: Vec<(Peer, PathBuf)> = Vec::new();
+    let ours_alone = args.instructions || args.growth;
     for peer in args.ours.iter().chain(&args.peers) {
-        if found.iter().any(|(other, _)| other == peer) {
+        let left_out = ours_alone && !Peer::OURS.contains(peer);
+        if left_out || found.iter().any(|(other, _)| other == peer) {
             continue;
         }
         if Peer::OURS.contains(peer) {
             found.push((*peer, binaries::ours(*peer, args.bin_dir.as_deref())?));
-        } else if let Some(program) = binaries::installed(*peer) {
+        } else if let Some(program) = binaries::installed(peer.program()) {
             found.push((*peer, program));
         } else {
             eprintln!("{} is not installed: left out", peer.name());

@@ -30,8 +30,18 @@ pub(super) enum Style {
     /// Equal work: keep-alive both ways, `X-Forwarded-For`, no access log, no checks that others don't make, room for
     /// the crowd.
     Equal,
+    /// Ours alone: the same, but nobody is checked, and there is room for ten thousand requests at a time, too. Requests are
+    /// all there is.
+    Bare,
     /// As it comes: listen, three servers in turn, nothing else.
     Stock,
+}
+
+impl Style {
+    /// Is the work equal?
+    fn is_equal(self) -> bool {
+        self != Self::Stock
+    }
 }
 
 /// What a balancer is started with.
@@ -173,7 +183,10 @@ fn lb(setup: &Setup<'_>) -> String {
         setup.port,
         servers.join(", ")
     );
-    if setup.style == Style::Equal {
+    if setup.style == Style::Bare {
+        text += "health = \"off\"\n\n[pool.app.limits]\nin-flight-per-server = 20000\nidle-per-worker = 10000\n";
+    }
+    if setup.style.is_equal() {
         text += "\n[limits]\nconnections = 20000\n\n[log]\naccess = \"off\"\n";
     }
     text
@@ -181,7 +194,7 @@ fn lb(setup: &Setup<'_>) -> String {
 
 fn nginx(setup: &Setup<'_>) -> String {
     let directory = setup.directory.display();
-    let equal = setup.style == Style::Equal;
+    let equal = setup.style.is_equal();
     let mut text = String::from("daemon off;\nerror_log stderr crit;\n");
     if setup.root {
         text += "user root;\n";
@@ -233,7 +246,7 @@ fn nginx(setup: &Setup<'_>) -> String {
 }
 
 fn haproxy(setup: &Setup<'_>, check: &str) -> String {
-    let equal = setup.style == Style::Equal;
+    let equal = setup.style.is_equal();
     let mut text = format!("global\n  nbthread {}\n", setup.workers);
     if equal {
         // Two files for each client, and some for itself.
@@ -262,7 +275,7 @@ fn haproxy(setup: &Setup<'_>, check: &str) -> String {
 }
 
 fn envoy(setup: &Setup<'_>) -> String {
-    let equal = setup.style == Style::Equal;
+    let equal = setup.style.is_equal();
     let address = |host: String, port: u16| json!({ "socket_address": { "address": host, "port_value": port } });
     let ends: Vec<_> = setup
         .backends
@@ -304,7 +317,7 @@ fn envoy(setup: &Setup<'_>) -> String {
 fn caddy(setup: &Setup<'_>) -> String {
     let servers: Vec<_> = setup.backends.iter().map(ToString::to_string).collect();
     let transport = match setup.style {
-        Style::Equal => {
+        Style::Equal | Style::Bare => {
             "    transport http {\n      keepalive_idle_conns 0\n      keepalive_idle_conns_per_host 4096\n      compression off\n    }\n"
         }
         Style::Stock => "",
@@ -332,7 +345,7 @@ fn traefik_routes(setup: &Setup<'_>) -> String {
         format!("          - url: \"http://{backend}\"\n")
     });
     let (uses, transport) = match setup.style {
-        Style::Equal => (
+        Style::Equal | Style::Bare => (
             "        serversTransport: many\n",
             "  serversTransports:\n    many: {maxIdleConnsPerHost: 4096, disableHTTP2: true}\n",
         ),
@@ -399,7 +412,7 @@ mod tests {
     #[test]
     fn our_own_configuration_is_one_that_we_accept() {
         let backends = [SocketAddr::from(([127, 0, 0, 1], 9_001))];
-        for style in [Style::Equal, Style::Stock] {
+        for style in [Style::Equal, Style::Bare, Style::Stock] {
             let text = lb(&setup(style, &backends, Path::new("/")));
             assert!(accepts(&text), "{text}");
         }

@@ -76,7 +76,8 @@ fn middle(records: &[&Record]) -> Result<Figures, String> {
     }
 }
 
-fn middle_speed(speeds: &[Speed]) -> Speed {
+/// The medians of several rounds; requests and failures together.
+pub(super) fn middle_speed(speeds: &[Speed]) -> Speed {
     let of = |figure: fn(&Speed) -> f64| median(speeds.iter().map(figure)).unwrap_or_default();
     // User and system time of the round with the median sum, so that they add up to it.
     let mut by_cpu = speeds.to_vec();
@@ -111,6 +112,17 @@ fn middle_memory(first: &[Crowd], memories: &[&[Crowd]]) -> Vec<Crowd> {
             kib: at(index),
         })
         .collect()
+}
+
+/// Each of them once, in the order in which they come.
+pub(super) fn distinct<T: PartialEq>(all: impl Iterator<Item = T>) -> Vec<T> {
+    let mut distinct = Vec::new();
+    for one in all {
+        if !distinct.contains(&one) {
+            distinct.push(one);
+        }
+    }
+    distinct
 }
 
 /// A table as Markdown writes it, its columns aligned for the eye.
@@ -238,12 +250,7 @@ fn cells(row: &Row) -> Vec<String> {
 }
 
 fn ratios(rows: &[Row], works: &[Work]) -> String {
-    let mut peers = Vec::new();
-    for row in rows {
-        if !peers.contains(&row.peer) {
-            peers.push(row.peer);
-        }
-    }
+    let peers = distinct(rows.iter().map(|row| row.peer));
     let mut head = vec![String::new()];
     head.extend(works.iter().map(ToString::to_string));
     let lines: Vec<_> = peers
@@ -279,14 +286,19 @@ pub(super) fn json(rows: &[Row], records: &[Record]) -> Value {
     json!({ "medians": medians.collect::<Vec<_>>(), "records": records_of.collect::<Vec<_>>() })
 }
 
+/// Speed as data.
+pub(super) fn speed_json(speed: &Speed) -> Value {
+    json!({
+        "requests": speed.requests, "bad": speed.bad, "per_second": speed.per_second,
+        "cpu_us": speed.cpu_us(), "user_us": speed.user_us, "system_us": speed.system_us,
+        "cores": speed.cores, "p50_us": speed.p50_us, "p99_us": speed.p99_us, "p999_us": speed.p999_us,
+    })
+}
+
 fn entry(work: Work, peer: Peer, figures: &Result<Figures, String>) -> Value {
     let mut value = match figures {
         Err(error) => json!({ "error": error }),
-        Ok(Figures::Speed(speed)) => json!({
-            "requests": speed.requests, "bad": speed.bad, "per_second": speed.per_second,
-            "cpu_us": speed.cpu_us(), "user_us": speed.user_us, "system_us": speed.system_us,
-            "cores": speed.cores, "p50_us": speed.p50_us, "p99_us": speed.p99_us, "p999_us": speed.p999_us,
-        }),
+        Ok(Figures::Speed(speed)) => speed_json(speed),
         Ok(Figures::Memory(crowds)) => {
             let crowd = |crowd: &Crowd| json!({ "clients": crowd.clients, "kib": crowd.kib });
             json!({

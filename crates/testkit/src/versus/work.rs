@@ -42,6 +42,15 @@ impl Work {
         Self::R,
     ];
 
+    /// The requests of W1.
+    pub(super) const SMALL: Shape = Shape {
+        bytes: 128,
+        upload: 0,
+        connections: 64,
+        fresh: false,
+        constant: false,
+    };
+
     /// What it is.
     pub(super) fn title(self) -> &'static str {
         match self {
@@ -60,13 +69,7 @@ impl Work {
 
     /// Its requests; `None` for idle clients.
     pub(super) fn shape(self) -> Option<Shape> {
-        let small = Shape {
-            bytes: 128,
-            upload: 0,
-            connections: 64,
-            fresh: false,
-            constant: false,
-        };
+        let small = Self::SMALL;
         Some(match self {
             Self::W1 => small,
             Self::W2 => Shape {
