@@ -157,7 +157,7 @@ fn each_way_to_give_up_is_recorded_with_its_reason() {
             |settings| settings.pool.limits.total = Some(Duration::from_secs(1)),
             vec![Act::ConnectTimeout],
             Method::GET,
-            vec![Reason::ConnectTimeout],
+            vec![Reason::TotalTimeout],
             Some(Obstacle::TimedOut),
         ),
     ];
