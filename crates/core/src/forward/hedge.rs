@@ -213,8 +213,9 @@ impl<T: Transport, C: Timer> Forwarder<T, C> {
     }
 
     /// An answer that may yet be wanted; a failure is reported at once.
-    fn keep(&self, sent: Sent, visit: &mut Visit<C>) -> Option<Sent> {
+    fn keep(&self, mut sent: Sent, visit: &mut Visit<C>) -> Option<Sent> {
         if sent.result.is_ok() {
+            sent.lease.byte(self.timer.now());
             return Some(sent);
         }
         self.end(sent, visit);
@@ -222,10 +223,11 @@ impl<T: Transport, C: Timer> Forwarder<T, C> {
     }
 
     /// The answer of two, the later one if both have one; the end of the other is reported. Returns whether it is the later.
+    /// A bad answer yields to a rescue, too, because that is paid for and may bring a better one.
     fn better(&self, before: Option<Sent>, last: Sent, visit: &mut Visit<C>) -> (Sent, bool) {
         match before {
             None => (last, true),
-            Some(before) if last.result.is_err() => {
+            Some(before) if matches!(&last.result, Err(failure) if failure.rescue.is_none()) => {
                 self.end(last, visit);
                 (before, false)
             }
