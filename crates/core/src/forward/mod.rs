@@ -384,6 +384,9 @@ impl<T: Transport, C: Timer> Forwarder<T, C> {
             if let Some(lease) = self.pick(tried, errand, now) {
                 return Ok(lease);
             }
+            if let Some(lease) = pool.pick_standby(tried, &self.rng, now) {
+                return Ok(lease);
+            }
             return self.pick_again(tried, errand, last, retries, total).await;
         }
         // Nobody overtakes those who wait.

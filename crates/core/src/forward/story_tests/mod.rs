@@ -7,6 +7,7 @@ mod full;
 mod hashing;
 mod hedge;
 mod rescue;
+mod standby;
 mod sticky;
 mod tunnels;
 mod world;
@@ -329,7 +330,10 @@ fn an_answer_that_the_total_gave_no_time_is_no_news_about_the_backend() {
     world.script(1, Act::ConnectTimeout);
     world.script(2, Act::Hang);
     world.forward(get("/"));
-    assert_eq!((world.counters(2).failed, world.counters(2).abandoned), (0, 1));
+    assert_eq!(
+        (world.counters(2).failed, world.counters(2).abandoned),
+        (0, 1)
+    );
     // The first attempt had all of it.
     world.script(3, Act::Hang);
     world.forward(get("/"));
