@@ -210,28 +210,54 @@ impl Considered {
 }
 
 impl fmt::Display for Considered {
-    /// `name (full)`, or `name (suspect, connect failed: refused)`.
+    /// `name`, `name (full) = 3.000` with its score, or `name (suspect, connect failed: refused)`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.name)?;
         match self.standing {
-            Ok(Standing::Free) => Ok(()),
-            Ok(standing) => write!(f, " ({})", standing.as_str()),
-            Err(exclusion) => write!(f, " ({}, {exclusion})", self.state.as_str()),
+            Ok(Standing::Free) => {}
+            Ok(standing) => write!(f, " ({})", standing.as_str())?,
+            Err(exclusion) => write!(f, " ({}, {exclusion})", self.state.as_str())?,
+        }
+        match self.score {
+            Some(score) => write!(f, " = {score:.3}"),
+            None => Ok(()),
         }
     }
 }
 
+impl Decision {
+    /// Leaves out the members that the compact form does not name.
+    pub(crate) fn shorten(&mut self) {
+        let choice = self.pick.as_ref().and_then(|pick| pick.choice.clone());
+        let mut listed = [0, 0];
+        self.members.retain(|member| {
+            let listed = &mut listed[usize::from(member.is_eligible())];
+            *listed += 1;
+            is_listed(*listed - 1, member, choice.as_ref())
+        });
+    }
+}
+
+/// Is this member, the so-manieth of its kind, named in a compact form?
+fn is_listed(index: usize, member: &Considered, choice: Option<&Arc<str>>) -> bool {
+    index < LISTED_MAX || choice == Some(&member.name)
+}
+
 impl fmt::Display for Decision {
-    /// One line: `2 of 3 eligible: *b1, b2; out: b3 (down, 3 probes failed: refused); round robin: the next in turn; attempts:
-    /// b1 answered 200`. The star is at the choice.
+    /// One line: `2 of 3 eligible: *b1 = 0.000, b2 = 2.000; out: b3 (down, 3 probes failed: refused); drew b2, b1; two
+    /// choices: …; attempts: b1 answered 200`. The star is at the choice.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} of {} eligible", self.eligible, self.size)?;
         let choice = self.pick.as_ref().and_then(|pick| pick.choice.as_ref());
         let eligible = self.members.iter().filter(|member| member.is_eligible());
         list(f, ": ", self.eligible, eligible, choice)?;
         let out = self.members.iter().filter(|member| !member.is_eligible());
-        list(f, "; out: ", self.size - self.eligible, out, None)?;
+        list(f, "; out: ", self.size - self.eligible, out, choice)?;
         if let Some(pick) = &self.pick {
+            for (index, name) in pick.drawn.iter().enumerate() {
+                let before = if index == 0 { "; drew " } else { ", " };
+                write!(f, "{before}{name}")?;
+            }
             write!(f, "; {}", pick.reason)?;
         }
         for (index, Attempted { member, end }) in self.attempts.iter().enumerate() {
@@ -245,7 +271,7 @@ impl fmt::Display for Decision {
     }
 }
 
-/// The first few of `count` members.
+/// The first few of `count` members, and the choice.
 fn list<'a>(
     f: &mut fmt::Formatter<'_>,
     mut before: &str,
@@ -254,7 +280,10 @@ fn list<'a>(
     choice: Option<&Arc<str>>,
 ) -> fmt::Result {
     let mut named = 0;
-    for member in members.take(LISTED_MAX) {
+    for (index, member) in members.enumerate() {
+        if !is_listed(index, member, choice) {
+            continue;
+        }
         let mark = if choice == Some(&member.name) {
             "*"
         } else {
@@ -338,6 +367,29 @@ mod tests {
             none.to_string(),
             "0 of 0 eligible; no retry: the method is not idempotent, and the server may have seen the request"
         );
+    }
+
+    #[test]
+    fn the_compact_form_tells_scores_and_lots_and_the_choice_however_late_it_comes() {
+        let members = (0..40).map(|index| {
+            let mut one = member(&format!("b{index}"), Ok(Standing::Free), State::Up);
+            one.score = Some(f64::from(index) / 2.0);
+            one
+        });
+        let mut decision = Decision {
+            pick: Some(Pick {
+                choice: Some("b30".into()),
+                drawn: vec!["b39".into(), "b30".into()],
+                reason: "the less loaded of two",
+            }),
+            ..decision(members.collect())
+        };
+        let text = decision.to_string();
+        let start = "40 of 40 eligible: b0 = 0.000, b1 = 0.500, ";
+        let end = ", b15 = 7.500, *b30 = 15.000, 23 more; drew b39, b30; the less loaded of two";
+        assert!(text.starts_with(start) && text.ends_with(end), "{text}");
+        decision.shorten();
+        assert_eq!((decision.members.len(), decision.to_string()), (17, text));
     }
 
     #[test]

@@ -77,10 +77,16 @@ fn probes(mut table: Table<'_>) -> ProbeSettings {
             );
         }
     }
-    set(
-        &mut probes.timeout,
-        table.take("timeout").and_then(|item| item.duration()),
-    );
+    if let Some(item) = table.take("timeout") {
+        set(&mut probes.timeout, item.duration());
+        if probes.timeout > probes.interval {
+            item.fail(
+                "longer than the interval",
+                "at most the interval",
+                "a server is not asked again before the last probe is over, so a slow one would be asked less often than that",
+            );
+        }
+    }
     set(
         &mut probes.rise,
         table.take("rise").and_then(|item| count(&item)),

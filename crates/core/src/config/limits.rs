@@ -23,8 +23,8 @@ const FIELDS_MIN: u32 = 16;
 const FIELDS_MAX: u32 = 1000;
 const CONNECTIONS_MAX: u32 = 1_000_000;
 
-/// `pool.NAME.limits`.
-pub(super) fn pool(item: Option<Item<'_>>) -> PoolLimits {
+/// `pool.NAME.limits`, where a request has the choice among so many servers.
+pub(super) fn pool(item: Option<Item<'_>>, choice: Option<usize>) -> PoolLimits {
     let mut limits = PoolLimits::default();
     let Some(mut table) = item.and_then(|item| item.table("a table", "")) else {
         return limits;
@@ -47,14 +47,15 @@ pub(super) fn pool(item: Option<Item<'_>>) -> PoolLimits {
         }
         set(&mut limits.retry_budget_percent, share);
     }
-    if let Some(item) = table.take("hedge") {
-        hedge(&item, &mut limits);
-    }
+    let hedge_item = table.take("hedge");
     duration(&mut table, "connect", &mut limits.connect);
     duration(&mut table, "first-byte", &mut limits.first_byte);
     duration(&mut table, "body-idle", &mut limits.body_idle);
     if let Some(item) = table.take("total") {
         limits.total = if item.is_off() { None } else { item.duration() };
+    }
+    if let Some(item) = hedge_item {
+        hedge(&item, &mut limits, choice);
     }
     let idle = table.take("idle-per-worker");
     let idle = idle.and_then(|item| item.integer(0..=IDLE_MAX, "0 keeps none"));
@@ -83,7 +84,7 @@ pub(super) fn pool(item: Option<Item<'_>>) -> PoolLimits {
 }
 
 /// `hedge`: `"off"`, a time, or a percentile such as `"p95"`.
-fn hedge(item: &Item<'_>, limits: &mut PoolLimits) {
+fn hedge(item: &Item<'_>, limits: &mut PoolLimits, choice: Option<usize>) {
     if item.is_off() {
         limits.hedge = None;
         return;
@@ -92,20 +93,30 @@ fn hedge(item: &Item<'_>, limits: &mut PoolLimits) {
         Value::String(text) if text.starts_with('p') => percentile(item, text),
         _ => item.duration().map(HedgeAfter::Time),
     };
-    let spent = if limits.retries == 0 {
-        "retries = 0"
+    let Some(after) = limits.hedge else { return };
+    let paid = "a hedge is one of the retries, and paid from their budget";
+    let over = "by then the attempt is over";
+    let (with, expected, help) = if limits.retries == 0 {
+        ("retries = 0", "\"off\"", paid)
     } else if limits.retry_budget_percent == 0 {
-        "retry-budget = \"0%\""
+        ("retry-budget = \"0%\"", "\"off\"", paid)
+    } else if choice == Some(1) {
+        let help = "it goes to a second server, and never to a backup while others serve";
+        ("one server", "\"off\", or several servers", help)
+    } else if matches!(after, HedgeAfter::Time(after) if after >= limits.first_byte) {
+        (
+            "a first-byte that is not longer",
+            "less than first-byte",
+            over,
+        )
+    } else if matches!(after, HedgeAfter::Time(after) if limits.total.is_some_and(|total| after >= total))
+    {
+        ("a total that is not longer", "less than total", over)
     } else {
         return;
     };
-    if limits.hedge.is_some() {
-        item.fail(
-            format!("a hedge together with {spent} is never made"),
-            "\"off\"",
-            "a hedge is one of the retries, and paid from their budget",
-        );
-    }
+    let problem = format!("a hedge together with {with} is never made");
+    item.fail(problem, expected, help);
 }
 
 fn percentile(item: &Item<'_>, text: &str) -> Option<HedgeAfter> {

@@ -29,6 +29,7 @@ pub mod settings;
 
 mod adaptive;
 mod address;
+mod alone;
 mod balance;
 mod error;
 mod expand;

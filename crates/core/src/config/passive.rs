@@ -21,7 +21,15 @@ pub(super) fn passive(item: Item<'_>, servers: Option<usize>) -> Option<Option<P
     if item.is_off() {
         return Some(None);
     }
+    let place = item.place();
     let table = item.table(EXPECTED, "")?;
+    if servers == Some(1) {
+        place.fail(
+            "rules for the only server",
+            "\"off\", or several servers",
+            "the last server that is up always stays; leave this out",
+        );
+    }
     Some(Some(rules(table, servers)))
 }
 

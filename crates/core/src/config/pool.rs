@@ -10,7 +10,7 @@ use super::raw::Value;
 use super::reader::{Item, set};
 use super::settings::{Balance, HashKey, Listener, PoolSettings, WhenAllDown};
 use super::source::quoted;
-use super::{balance, health, limits, passive, sticky, subset};
+use super::{alone, balance, health, limits, passive, sticky, subset};
 use crate::backend::Backend;
 
 /// The largest weight.
@@ -21,8 +21,12 @@ const SERVERS: &str = "a list such as [\"127.0.0.1:9001\", \"127.0.0.1:9002\"]";
 pub(super) fn pool(name: &str, item: Item<'_>, own: &[Listener]) -> Option<PoolSettings> {
     let named = check_name(name, &item);
     let mut table = item.table("a table with the key servers", "")?;
+    let mut servers_at = None;
     let mut servers = match table.take("servers") {
-        Some(item) => servers(item, own),
+        Some(item) => {
+            servers_at = Some(item.place());
+            servers(item, own)
+        }
         None => {
             table.fail_absent("servers", SERVERS, "");
             None
@@ -30,6 +34,7 @@ pub(super) fn pool(name: &str, item: Item<'_>, own: &[Listener]) -> Option<PoolS
     };
     let mut pool = PoolSettings::new(name, Vec::new());
     let balance = table.take("balance");
+    let balance_at = balance.as_ref().map(Item::place);
     set(&mut pool.balance, balance.and_then(balance::balance));
     set(
         &mut pool.health,
@@ -41,8 +46,13 @@ pub(super) fn pool(name: &str, item: Item<'_>, own: &[Listener]) -> Option<PoolS
     );
     if let Some(item) = table.take("sticky") {
         let place = item.place();
-        pool.sticky = sticky::sticky(item, name);
+        pool.sticky = sticky::sticky(item);
         refuse_a_hash_of_our_cookie(&pool, &place);
+    }
+    if let (Some(servers), Some(place)) = (&servers, servers_at)
+        && pool.when_all_down == WhenAllDown::Fail
+    {
+        alone::refuse_a_weight(servers, &place);
     }
     if let Some(item) = table.take("subset")
         && let Some(servers) = &mut servers
@@ -62,7 +72,11 @@ pub(super) fn pool(name: &str, item: Item<'_>, own: &[Listener]) -> Option<PoolS
     if let Some(item) = table.take("slow-start") {
         pool.slow_start = slow_start(&item, &pool.balance);
     }
-    pool.limits = limits::pool(table.take("limits"));
+    let choice = servers.as_deref().map(alone::choice);
+    pool.limits = limits::pool(table.take("limits"), choice);
+    if let (Some(1), Some(place)) = (choice, balance_at) {
+        alone::refuse_a_hash(&pool.balance, &place);
+    }
     table.finish(&[]);
     pool.servers = servers?;
     named.then_some(pool)

@@ -4,11 +4,16 @@ use super::reader::Item;
 use super::settings::Sticky;
 use super::source::quoted;
 
-const EXPECTED: &str = "a table such as { cookie = \"lb\", ttl = \"1h\" }";
+const EXPECTED: &str =
+    "a table such as { cookie = \"lb\", key = \"${LB_COOKIE_KEY}\", ttl = \"1h\" }";
+const KEY: &str = "a secret of at least 16 bytes, such as key = \"${LB_COOKIE_KEY}\"";
 const NAME_MAX: usize = 64;
 
-/// The `sticky` of the pool called `pool`. `None` if somebody complained.
-pub(super) fn sticky(item: Item<'_>, pool: &str) -> Option<Sticky> {
+/// A pool's `sticky`. `None` if somebody complained.
+///
+/// It has no default key: what others know would let them find out addresses by trying, and what is drawn at the start
+/// would send every client elsewhere after a restart.
+pub(super) fn sticky(item: Item<'_>) -> Option<Sticky> {
     let mut table = item.table(EXPECTED, "")?;
     let cookie = table.take("cookie");
     if cookie.is_none() {
@@ -27,7 +32,16 @@ pub(super) fn sticky(item: Item<'_>, pool: &str) -> Option<Sticky> {
         }
         Some(ttl)
     });
-    let key = table.take("key").map(|item| key(&item));
+    let key = table.take("key");
+    if key.is_none() {
+        table.fail_absent(
+            "key",
+            KEY,
+            "clients could find out the servers' addresses by trying; the same secret at each start and at each balancer \
+             keeps them at their servers",
+        );
+    }
+    let key = key.and_then(|item| self::key(&item));
     table.finish(&[]);
     Some(Sticky {
         cookie: cookie?,
@@ -35,7 +49,7 @@ pub(super) fn sticky(item: Item<'_>, pool: &str) -> Option<Sticky> {
             Some(ttl) => Some(ttl?),
             None => None,
         },
-        key: key.unwrap_or_else(|| Some(pool.into()))?,
+        key: key?,
     })
 }
 

@@ -69,6 +69,10 @@ fn fits(place: &Item<'_>, subset: &Subset, pool: &PoolSettings) -> bool {
             format!("{of} balancers with {size} servers each leave some of {servers} out");
         let least = servers.div_ceil(of);
         place.fail(problem, &format!("a size of at least {least}"), "");
+    } else if size == 1 && servers > 1 && has_weights(pool) {
+        let problem = "each balancer has one server, and so no use for their weights";
+        let help = "a weight is a share relative to the other servers of the same balancer";
+        place.fail(problem, "a larger size, or no weights", help);
     } else if matches!(pool.balance, Balance::Hash(_)) && size < servers {
         let help = "leave out the subset, or balance by p2c";
         let problem = "a hash sends a key to one server, and here each balancer has others";
@@ -80,6 +84,11 @@ fn fits(place: &Item<'_>, subset: &Subset, pool: &PoolSettings) -> bool {
         return true;
     }
     false
+}
+
+fn has_weights(pool: &PoolSettings) -> bool {
+    let mut servers = pool.servers.iter().filter(|server| !server.backup);
+    servers.any(|server| server.weight.get() > 1)
 }
 
 /// A number, also as a string, so that it can come from the environment.

@@ -213,9 +213,9 @@ fn each_key_of_a_pool_reaches_its_setting() {
         [pool.shop.health]
         method = "HEAD"
         path = "/up?full=1"
-        interval = "4s"
+        interval = "5s"
         interval-down = "3s"
-        timeout = "5s"
+        timeout = "4s"
         rise = 6
         fall = 7
         expect = "200, 300-399"
@@ -242,9 +242,9 @@ fn each_key_of_a_pool_reaches_its_setting() {
                 expect: StatusRanges::new(vec![200..=200, 300..=399]),
                 ..HttpCheck::get("/up?full=1".parse().unwrap())
             }),
-            interval: Duration::from_secs(4),
+            interval: Duration::from_secs(5),
             interval_down: Duration::from_secs(3),
-            timeout: Duration::from_secs(5),
+            timeout: Duration::from_secs(4),
             rise: NonZeroU32::new(6).unwrap(),
             fall: NonZeroU32::new(7).unwrap(),
         }),

@@ -33,12 +33,12 @@ pub(super) struct Failure {
 }
 
 impl Failure {
-    /// What the member is told. What earlier attempts left of the total may be too short for anybody to be judged by:
-    /// then the attempt was `hurried`.
+    /// What the member is told. What the queue or earlier attempts left of the total may be too short for anybody to be
+    /// judged by: then the attempt was `hurried`.
     pub(super) fn outcome(&self, hurried: bool) -> Outcome {
-        match self.outcome {
-            Outcome::ConnectFailed(Cause::TimedOut) if hurried => Outcome::Abandoned,
-            outcome => outcome,
+        match self.timed_out() && hurried {
+            true => Outcome::Abandoned,
+            false => self.outcome,
         }
     }
 
@@ -71,6 +71,14 @@ impl Failure {
             unsent: error.unsent,
             rescue: None,
         }
+    }
+
+    /// If it is time that ran out, and the total is over, the total it was.
+    fn within(mut self, total: Instant, now: Instant) -> Self {
+        if self.timed_out() && now >= total {
+            self.reason = Reason::TotalTimeout;
+        }
+        self
     }
 
     /// What a deadline that passed means.
@@ -171,7 +179,10 @@ pub(super) async fn send<T: Transport, C: Timer>(
     poll_fn(|cx| {
         if let Poll::Ready(result) = sending.as_mut().poll(cx) {
             let upload = upload.and_then(|upload| upload.failure());
-            return Poll::Ready(result.map_err(|error| Failure::transport(error, upload)));
+            return Poll::Ready(
+                result
+                    .map_err(|error| Failure::transport(error, upload).within(total, timer.now())),
+            );
         }
         if going_up.is_some_and(|upload| upload.stage().0 == Stage::Sent) {
             going_up = None;

@@ -329,7 +329,16 @@ impl Stage<'_> {
                 pause,
             })
         };
+        let standby = || {
+            let lease = self.pool.pick_standby(&mut tried.clone(), &self.rng, NOW)?;
+            Some(Then::Retry {
+                member: Arc::clone(lease.member().name()),
+                reason: "a backup, because nobody else is left untried",
+                pause: false,
+            })
+        };
         retry(&tried, false)
+            .or_else(standby)
             .or_else(|| match self.pool.room() {
                 Room::Never => None,
                 Room::Now | Room::Later => retry(&Tried::new(), true),

@@ -16,7 +16,6 @@ use http::{Request, Response};
 
 use super::attempt::Failure;
 use super::errand::Errand;
-use super::trail::Trail;
 use super::{Forwarder, Visit, name_host};
 use crate::body::Body;
 use crate::config::settings::HedgeAfter;
@@ -148,8 +147,8 @@ impl<T: Transport, C: Timer> Forwarder<T, C> {
             (sent, by_hedge)
         } else {
             change(&race, |race| race.both = false);
-            let before = self.keep(sent, total, &mut visit.trail);
-            let (sent, last) = self.better(before, other.await, total, &mut visit.trail);
+            let before = self.keep(sent, visit);
+            let (sent, last) = self.better(before, other.await, visit);
             (sent, by_hedge != last)
         };
         let won = by_hedge && sent.result.is_ok();
@@ -214,47 +213,42 @@ impl<T: Transport, C: Timer> Forwarder<T, C> {
     }
 
     /// An answer that may yet be wanted; a failure is reported at once.
-    fn keep(&self, sent: Sent, total: Instant, trail: &mut Trail) -> Option<Sent> {
+    fn keep(&self, mut sent: Sent, visit: &mut Visit<C>) -> Option<Sent> {
         if sent.result.is_ok() {
+            sent.lease.byte(self.timer.now());
             return Some(sent);
         }
-        self.end(sent, total, trail);
+        self.end(sent, visit);
         None
     }
 
     /// The answer of two, the later one if both have one; the end of the other is reported. Returns whether it is the later.
-    fn better(
-        &self,
-        before: Option<Sent>,
-        last: Sent,
-        total: Instant,
-        trail: &mut Trail,
-    ) -> (Sent, bool) {
+    /// A bad answer yields to a rescue, too, because that is paid for and may bring a better one.
+    fn better(&self, before: Option<Sent>, last: Sent, visit: &mut Visit<C>) -> (Sent, bool) {
         match before {
             None => (last, true),
-            Some(before) if last.result.is_err() => {
-                self.end(last, total, trail);
+            Some(before) if matches!(&last.result, Err(failure) if failure.rescue.is_none()) => {
+                self.end(last, visit);
                 (before, false)
             }
             Some(before) => {
-                self.end(before, total, trail);
+                self.end(before, visit);
                 (last, true)
             }
         }
     }
 
     /// Reports an attempt of which nobody wants anything any more.
-    fn end(&self, sent: Sent, total: Instant, trail: &mut Trail) {
+    fn end(&self, sent: Sent, visit: &mut Visit<C>) {
         let now = self.timer.now();
         let end = match &sent.result {
             Ok(response) => AttemptEnd::Answered(response.status()),
             Err(failure) => AttemptEnd::Failed(failure.reason),
         };
-        trail.attempt(sent.lease.member(), end);
+        visit.trail.attempt(sent.lease.member(), end);
         let outcome = match &sent.result {
             Ok(response) => Outcome::Answered(response.status()),
-            // What was left of the total may have been too short for anybody to be judged by.
-            Err(failure) => failure.outcome(now >= total),
+            Err(failure) => failure.outcome(visit.hurries(&sent.lease, now)),
         };
         sent.lease.finish(outcome, now);
     }

@@ -125,6 +125,13 @@ struct Visit<C: Timer> {
     secure: bool,
 }
 
+impl<C: Timer> Visit<C> {
+    /// Did the total end this attempt, and had the queue or earlier attempts their part of it?
+    fn hurries(&self, lease: &Lease, now: Instant) -> bool {
+        now >= self.total && lease.picked() > self.began
+    }
+}
+
 /// A request that is fit to be sent.
 struct Begun<C: Timer> {
     visit: Visit<C>,
@@ -335,7 +342,7 @@ impl<T: Transport, C: Timer> Forwarder<T, C> {
                 Err(failure) => failure,
             };
             now = self.timer.now();
-            let outcome = failure.outcome(retries > 0 && now >= visit.total);
+            let outcome = failure.outcome(visit.hurries(&lease, now));
             last = failure.reason;
             rescue = failure.rescue.take();
             *request = if rescue.is_some() {
@@ -375,6 +382,9 @@ impl<T: Transport, C: Timer> Forwarder<T, C> {
         let pool = &self.shared.pool;
         if retries > 0 {
             if let Some(lease) = self.pick(tried, errand, now) {
+                return Ok(lease);
+            }
+            if let Some(lease) = pool.pick_standby(tried, &self.rng, now) {
                 return Ok(lease);
             }
             return self.pick_again(tried, errand, last, retries, total).await;

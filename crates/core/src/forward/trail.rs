@@ -71,9 +71,13 @@ impl Trail {
             StatusCode::SERVICE_UNAVAILABLE,
             StatusCode::GATEWAY_TIMEOUT,
         ];
-        gateway
-            .contains(&reason.status())
-            .then(|| Box::new(self.follow(pool.survey())))
+        gateway.contains(&reason.status()).then(|| {
+            let foreseen = self.0.as_mut().and_then(|steps| steps.foreseen.take());
+            let mut decision = foreseen.unwrap_or_else(|| pool.survey());
+            // It goes to the log, too.
+            decision.shorten();
+            Box::new(self.follow(decision))
+        })
     }
 
     /// The decision behind an answer, if one was foreseen.

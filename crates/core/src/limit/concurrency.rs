@@ -17,7 +17,8 @@
 //! What is usual must not follow an overload, or the limit would follow it, too, and grow without end. So it rises only in windows
 //! that are neither slow nor near the limit. A server that has become slower for good looks like an overloaded one; when the
 //! limit has pressed for half a minute it goes to its floor for a moment, and what is measured there is usual from
-//! then on (as Envoy's `min_rtt` windows). Somebody who only observes cannot do that and believes what he sees.
+//! then on (as Envoy's `min_rtt` windows). So it does where the ceiling is in full use, because whoever has begun under an
+//! overload takes that for usual. Somebody who only observes cannot do that and believes what he sees.
 
 use std::time::Duration;
 
@@ -32,9 +33,11 @@ const WINDOW: Duration = Duration::from_millis(100);
 const SAMPLES: u32 = 20;
 /// In what time the usual is forgotten.
 const FADES_IN: Duration = Duration::from_secs(60);
-/// After so long under pressure what is usual is measured anew, and that takes so long at most.
+/// After so long under pressure what is usual is measured anew.
 const PRESSED: Duration = Duration::from_secs(30);
+/// That takes so long at most, counted from when what is in flight had last sunk to such a part of what it was.
 const MEASURING: Duration = Duration::from_secs(2);
+const DRAINS: f64 = 0.95;
 /// A change is told when the limit is so many times what was told last, or the other way round, and not more often.
 const MUCH: f64 = 1.5;
 const TELL_EVERY: Duration = Duration::from_secs(10);
@@ -69,10 +72,24 @@ pub(crate) struct Gradient {
     windows: f64,
     /// For how long the limit has pressed, less the time since.
     pressed: Duration,
-    /// Since when the limit is at its floor in order to measure.
-    measuring: Option<Instant>,
+    /// The limit is at its floor in order to measure.
+    measuring: Option<Measuring>,
     told: f64,
     tell_from: Instant,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Measuring {
+    /// When what is in flight had last become less.
+    since: Instant,
+    /// How much that was.
+    peak: u32,
+}
+
+impl Measuring {
+    fn is_over(self, now: Instant) -> bool {
+        now >= self.since + MEASURING
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -93,6 +110,11 @@ impl Window {
             sum: 0.0,
             peak: 0,
         }
+    }
+
+    /// Of the logarithms; only where there are samples.
+    fn mean(&self) -> f64 {
+        self.sum / f64::from(self.samples)
     }
 }
 
@@ -131,29 +153,49 @@ impl Gradient {
         window.samples += 1;
         window.sum += (time.as_nanos().max(1) as f64).ln();
         window.peak = window.peak.max(in_flight);
-        if window.samples < SAMPLES || now < window.since + WINDOW {
-            return None;
+        let full = window.samples >= SAMPLES && now >= window.since + WINDOW;
+        let over = self.measuring.is_some_and(|m| m.is_over(now));
+        (full || over).then(|| self.end_window(now))
+    }
+
+    /// Nothing need come for the limit to leave its floor again. Returns the step, if it does.
+    pub(crate) fn wake(&mut self, now: Instant) -> Option<Step> {
+        let over = self.measuring.is_some_and(|m| m.is_over(now));
+        over.then(|| self.end_window(now))
+    }
+
+    fn end_window(&mut self, now: Instant) -> Step {
+        let window = std::mem::replace(&mut self.window, Window::new(now));
+        if window.samples > 0 {
+            self.close(window, now);
+        } else {
+            self.measuring = None;
         }
-        let window = std::mem::replace(window, Window::new(now));
-        self.close(window, now);
         let much = self.is_worth_telling(now);
-        Some(Step {
+        Step {
             limit: self.limit(),
             much,
-        })
+        }
     }
 
     fn close(&mut self, window: Window, now: Instant) {
-        let short = window.sum / f64::from(window.samples);
+        let short = window.mean();
         let Some(base) = self.base else {
             self.base = Some(short);
             self.windows = 1.0;
             return;
         };
-        if let Some(since) = self.measuring {
-            if window.peak <= self.bounds.min || now >= since + MEASURING {
+        if let Some(measuring) = &mut self.measuring {
+            let drained = window.peak <= self.bounds.min;
+            if drained || measuring.is_over(now) {
                 self.base = Some(short);
                 self.measuring = None;
+            } else if f64::from(window.peak) <= f64::from(measuring.peak) * DRAINS {
+                // It works off what it has, which costs nothing yet.
+                *measuring = Measuring {
+                    since: now,
+                    peak: window.peak,
+                };
             }
             return;
         }
@@ -165,7 +207,8 @@ impl Gradient {
             self.learn(short, took);
         }
         self.step(gradient, used, is_near);
-        self.press(gradient < 1.0 && is_near, short, took, now);
+        let presses = gradient < 1.0 && is_near || window.peak >= self.bounds.max;
+        self.press(presses, &window, now);
     }
 
     /// Moves what is usual towards `short`: the mean of the first windows, and then of about the last minute.
@@ -191,7 +234,8 @@ impl Gradient {
     }
 
     /// After long pressure it is time to see what is usual without it.
-    fn press(&mut self, presses: bool, short: f64, took: Duration, now: Instant) {
+    fn press(&mut self, presses: bool, window: &Window, now: Instant) {
+        let took = now.saturating_since(window.since);
         if !presses {
             self.pressed = self.pressed.saturating_sub(took);
             return;
@@ -202,9 +246,12 @@ impl Gradient {
         }
         self.pressed = Duration::ZERO;
         if self.applied {
-            self.measuring = Some(now);
+            self.measuring = Some(Measuring {
+                since: now,
+                peak: window.peak,
+            });
         } else {
-            self.base = Some(short);
+            self.base = Some(window.mean());
         }
     }
 

@@ -5,6 +5,9 @@
 //! vary by `1/√points`: 160 points give ± 8 %. A member has points by its weight. A very large pool has fewer, a quarter of a
 //! million in all, so that a change of health stays cheap.
 //!
+//! Take it where servers are many, or come and go: no number is too large. Where a hundred are enough, rendezvous has exact shares
+//! and nothing to build; where shares must be even among up to two hundred, take [`maglev`](super::maglev).
+//!
 //! A pick finds its point by an index over the leading bits, in constant expected time.
 
 use std::sync::Arc;

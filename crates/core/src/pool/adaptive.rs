@@ -45,4 +45,12 @@ impl Adaptive {
         self.limit.store(step.limit, Ordering::Relaxed);
         Some(step)
     }
+
+    /// The limit leaves its floor in time, also where no first byte comes.
+    pub(super) fn wake(&self, now: Instant) {
+        let mut gradient = self.gradient.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(step) = gradient.wake(now) {
+            self.limit.store(step.limit, Ordering::Relaxed);
+        }
+    }
 }

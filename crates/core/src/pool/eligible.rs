@@ -59,6 +59,13 @@ impl Bar {
         })
     }
 
+    /// Could it serve as well as those who are asked now, and waits only because it is a backup?
+    pub(super) fn holds_back(self, slot: &Slot) -> bool {
+        let backup = self.tier.map(|(state, _)| (state, true));
+        self.excludes(slot) == Some(Exclusion::Standby)
+            && (slot.state == State::Up || backup.is_some_and(|tier| is_in(slot, tier)))
+    }
+
     /// The indexes of those who may be picked.
     pub(super) fn eligible(self, slots: &[Slot]) -> Vec<usize> {
         (0..slots.len())

@@ -302,6 +302,7 @@ impl Pool {
         self.learned = Counts::default();
         for slot in &mut self.slots {
             slot.learn();
+            slot.member.wake_limit(now);
             self.learned.add(&slot.learned);
         }
     }

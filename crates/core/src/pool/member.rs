@@ -349,6 +349,13 @@ impl Member {
         self.last_byte.store(now.as_nanos(), Ordering::Relaxed);
     }
 
+    /// Called every now and then, so that the adaptive limit needs nobody to come.
+    pub(super) fn wake_limit(&self, now: Instant) {
+        if let Some(adaptive) = &self.adaptive {
+            adaptive.wake(now);
+        }
+    }
+
     /// An attempt had its first byte after `time`, or gave up then. Returns the step that the adaptive limit made, if it
     /// made one, and whether it is applied.
     pub(super) fn adapt(&self, time: Duration, now: Instant) -> Option<(Step, bool)> {

@@ -1,6 +1,7 @@
 //! The pool as everybody shares it: one mutex for transitions, one published snapshot for picks.
 
 mod explain;
+mod standby;
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -50,6 +51,7 @@ pub struct SharedPool {
     observer: Arc<dyn Observer>,
     /// How many members there are.
     members: usize,
+    has_backups: bool,
     /// So many failures in a row are reported to the pool; zero is never.
     failures: u32,
     /// How clients name members, where they are kept at theirs.
@@ -86,6 +88,7 @@ impl SharedPool {
             snapshot: ArcSwap::from_pointee(snapshot),
             observer,
             members: settings.servers.len(),
+            has_backups: settings.servers.iter().any(|server| server.backup),
             failures: settings
                 .passive
                 .as_ref()
@@ -284,7 +287,7 @@ impl SharedPool {
     /// What the monitor has to start now, and when it must ask again at the latest.
     pub(crate) fn due(&self, now: Instant) -> (Vec<Probe>, Instant) {
         let look = self.look.swap(false, Ordering::SeqCst);
-        self.apply(|pool| {
+        let due = self.apply(|pool| {
             let due = pool.due(look, now);
             if let Some(usual) = &self.usual {
                 let time = pool.learned().percentile(usual.percent);
@@ -292,7 +295,10 @@ impl SharedPool {
                 usual.nanos.store(nanos, Ordering::Relaxed);
             }
             due
-        })
+        });
+        // A limit may have grown.
+        self.queue.call();
+        due
     }
 
     /// A probe has its verdict.

@@ -7,6 +7,7 @@
 //! No scenario knows the engine: what it asserts are bytes, log lines and exit codes. Each waits for conditions
 //! with a generous bound and not for a time that has to suffice, uses ports that the system chose, and ends.
 
+pub mod balancing;
 pub mod decisions;
 pub mod demo;
 pub mod logs;
@@ -26,6 +27,14 @@ pub mod tunnel;
 macro_rules! e2e_suite {
     ($binary:expr) => {
         $crate::e2e_suite! { @ $binary,
+            balancing {
+                a_cookie_keeps_a_client_at_its_server_across_restarts_and_orders
+                a_key_keeps_its_server_in_any_order_and_whoever_else_leaves
+                a_backup_serves_only_while_no_other_server_can
+                a_backup_answers_what_the_only_server_breaks
+                a_probe_that_looks_for_a_text_takes_a_server_out_without_it
+                when_all_are_down_anybody_is_tried_only_where_the_pool_says_so
+            }
             decisions {
                 explain_tells_whom_and_why_and_asks_nobody
                 explain_tells_machines_the_same
@@ -175,6 +184,7 @@ mod tests {
     fn the_suite_runs_every_scenario() {
         let suite = include_str!("mod.rs");
         let groups = [
+            ("balancing", include_str!("balancing.rs")),
             ("decisions", include_str!("decisions.rs")),
             ("demo", include_str!("demo.rs")),
             ("logs", include_str!("logs.rs")),

@@ -1,6 +1,5 @@
 //! What most scenarios begin with: a configuration around some backends, and a balancer that runs it.
 
-use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -12,7 +11,7 @@ use crate::wait::PATIENCE;
 /// member counts as up from the first request on.
 #[derive(Clone, Debug)]
 pub struct Config {
-    servers: Vec<SocketAddr>,
+    servers: Vec<String>,
     listen: String,
     health: String,
     pool: String,
@@ -25,7 +24,10 @@ pub struct Config {
 /// A configuration with these servers, in this order.
 pub fn servers<'a>(backends: impl IntoIterator<Item = &'a Backend>) -> Config {
     Config {
-        servers: backends.into_iter().map(Backend::address).collect(),
+        servers: backends
+            .into_iter()
+            .map(|b| format!("\"{}\"", b.address()))
+            .collect(),
         listen: "127.0.0.1:0".into(),
         health: "\"off\"".into(),
         pool: String::new(),
@@ -37,6 +39,14 @@ pub fn servers<'a>(backends: impl IntoIterator<Item = &'a Backend>) -> Config {
 }
 
 impl Config {
+    /// One more server, as a backup.
+    #[must_use]
+    pub fn backup(mut self, backend: &Backend) -> Self {
+        let server = format!("{{ url = \"{}\", backup = true }}", backend.address());
+        self.servers.push(server);
+        self
+    }
+
     /// Where it listens.
     #[must_use]
     pub fn listen(mut self, address: &str) -> Self {
@@ -88,12 +98,11 @@ impl Config {
 
     /// The file.
     pub fn text(&self) -> String {
-        let servers: Vec<String> = self.servers.iter().map(|s| format!("\"{s}\"")).collect();
         format!(
             "workers = 2\n[listen]\nweb = \"{}\"\n[pool.app]\nservers = [{}]\nhealth = {}\n{}\n[pool.app.limits]\n{}\n\
              [limits]\n{}\n[log]\naccess = \"{}\"\nformat = \"json\"\n{}\n",
             self.listen,
-            servers.join(", "),
+            self.servers.join(", "),
             self.health,
             self.pool,
             self.pool_limits,

@@ -99,32 +99,39 @@ fn backups_and_what_a_pool_does_when_all_are_down() {
 }
 
 #[test]
-fn sticky_needs_a_cookie_and_may_have_an_age_and_a_key() {
+fn sticky_needs_a_cookie_and_a_secret_and_may_have_an_age() {
     let sticky = |text: &str| with(&format!("sticky = {text}")).pool.sticky;
     let plain = Sticky {
         cookie: "lb".into(),
         ttl: None,
-        key: "app".into(),
+        key: "0123456789abcdef".into(),
     };
-    assert_eq!(sticky("{ cookie = \"lb\" }"), Some(plain.clone()));
+    assert_eq!(
+        sticky("{ cookie = \"lb\", key = \"0123456789abcdef\" }"),
+        Some(plain.clone())
+    );
     let full = Sticky {
         ttl: Some(Duration::from_secs(3600)),
-        key: "0123456789abcdef".into(),
         ..plain
     };
     let text = "{ cookie = \"lb\", ttl = \"1h\", key = \"0123456789abcdef\" }";
     assert_eq!(sticky(text), Some(full));
     for (text, expected) in [
         (
-            "{}",
+            "{ key = \"0123456789abcdef\" }",
             "cookie: missing | the name of a cookie | write { cookie = \"lb\" }",
         ),
         (
-            "{ cookie = \"a b\" }",
+            "{ cookie = \"lb\" }",
+            "key: missing | a secret of at least 16 bytes, such as key = \"${LB_COOKIE_KEY}\" | clients could find out the \
+             servers' addresses by trying; the same secret at each start and at each balancer keeps them at their servers",
+        ),
+        (
+            "{ cookie = \"a b\", key = \"0123456789abcdef\" }",
             "cookie: `a b` is no cookie's name | the name of a cookie such as \"lb\" | letters, digits, - and _, at most 64",
         ),
         (
-            "{ cookie = \"lb\", ttl = \"500ms\" }",
+            "{ cookie = \"lb\", ttl = \"500ms\", key = \"0123456789abcdef\" }",
             "ttl: a cookie's age is in whole seconds | at least \"1s\" | ",
         ),
         (

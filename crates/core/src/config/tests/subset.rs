@@ -101,7 +101,7 @@ fn wrong_combinations_are_refused_with_the_reason() {
             ],
         ),
         (
-            "sticky = { cookie = \"lb\" }\nsubset = { size = 6, balancer = 0, of = 4 }",
+            "sticky = { cookie = \"lb\", key = \"0123456789abcdef\" }\nsubset = { size = 6, balancer = 0, of = 4 }",
             &[
                 "pool.app.subset: sticky keeps a client at its server, and here each balancer has others | no sticky | leave out one of the two",
             ],
@@ -110,6 +110,12 @@ fn wrong_combinations_are_refused_with_the_reason() {
             "subset = { size = 6, balancer = 0, of = 1001 }",
             &[
                 "pool.app.subset.of: found 1001 | a number from 1 to 1000 | the servers are shared out among so many",
+            ],
+        ),
+        (
+            "subset = { size = 1, balancer = 0, of = 12 }\nlimits = { hedge = \"50ms\" }",
+            &[
+                "pool.app.limits.hedge: a hedge together with one server is never made | \"off\", or several servers | it goes to a second server, and never to a backup while others serve",
             ],
         ),
         (
@@ -122,4 +128,12 @@ fn wrong_combinations_are_refused_with_the_reason() {
     ] {
         assert_eq!(said_of("lb.toml", &text(12, lines)), messages, "{lines}");
     }
+    let weight = "[listen]\nweb = \":1\"\n[pool.app]\nservers = [\"a:1\", { url = \"a:2\", weight = 2 }]\n\
+                  subset = { size = 1, balancer = 0, of = 2 }";
+    assert_eq!(
+        said_of("lb.toml", weight),
+        [
+            "pool.app.subset: each balancer has one server, and so no use for their weights | a larger size, or no weights | a weight is a share relative to the other servers of the same balancer"
+        ]
+    );
 }

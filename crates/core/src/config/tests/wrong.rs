@@ -44,7 +44,7 @@ web = "8080"
 servers = ["127.0.0.1:9001", "http://grün.example:x", "127.0.0.1:9001"]
 balance = "roundrobin"
 health  = { path = "healthz", interval = 2, timeut = "1s" }
-sticky  = { ttl = "1h" }
+sticky  = { ttl = "1h", key = "0123456789abcdef" }
 
 [limits]
 head-bytes = "16KB"
@@ -110,7 +110,7 @@ error: pool.app.health.timeut: unknown key
 error: pool.app.sticky.cookie: missing
  --> lb.toml:9:1
   |
-9 | sticky  = { ttl = "1h" }
+9 | sticky  = { ttl = "1h", key = "0123456789abcdef" }
   | ^^^^^^ expected the name of a cookie
   = help: write { cookie = "lb" }
 

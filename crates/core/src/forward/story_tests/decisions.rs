@@ -2,7 +2,7 @@
 
 use super::world::{Act, World, get};
 use super::*;
-use crate::config::settings::{HedgeAfter, Network, Settings, Sticky};
+use crate::config::settings::{Balance, HedgeAfter, Network, Settings, Sticky};
 use crate::decision::{AttemptEnd, Decision, Obstacle};
 use crate::event::State;
 
@@ -157,7 +157,7 @@ fn each_way_to_give_up_is_recorded_with_its_reason() {
             |settings| settings.pool.limits.total = Some(Duration::from_secs(1)),
             vec![Act::ConnectTimeout],
             Method::GET,
-            vec![Reason::ConnectTimeout],
+            vec![Reason::TotalTimeout],
             Some(Obstacle::TimedOut),
         ),
     ];
@@ -224,8 +224,39 @@ fn a_trusted_peer_is_told_about_a_failure_too() {
     *request.method_mut() = Method::POST;
     assert_eq!(
         told(&world, request).unwrap(),
-        "3 of 3 eligible: b1, b2, b3; attempts: b1 backend-closed; no retry: the method is not idempotent, and the server may \
-         have seen the request"
+        "3 of 3 eligible: *b1, b2, b3; round robin: the next in turn; attempts: b1 backend-closed; no retry: the method is \
+         not idempotent, and the server may have seen the request"
+    );
+}
+
+#[test]
+fn scores_and_draws_are_told_whatever_comes_of_the_request() {
+    let world = World::with(|settings| {
+        asked(settings);
+        settings.pool.balance = Balance::P2c;
+    });
+    let lots = ["b1", "b2", "b3"].map(|drawn| format!("; drew {drawn}, "));
+    for acts in [None, Some(Act::Reset(0))] {
+        let failing = acts.is_some();
+        (1..=3).for_each(|port| world.clear(port));
+        if failing {
+            (1..=3).for_each(|port| world.script(port, Act::Reset(0)));
+        }
+        let mut request = asking("/");
+        *request.method_mut() = Method::POST;
+        let told = told(&world, request).unwrap();
+        assert_eq!(told.contains("no retry"), failing, "{told}");
+        assert!(told.matches(" = 0.000").count() == 3, "{told}");
+        assert!(lots.iter().any(|lot| told.contains(lot)), "{told}");
+        assert_eq!(told.matches('*').count(), 1, "{told}");
+    }
+    let decision = recorded(&world);
+    assert_eq!(decision.pick.unwrap().drawn.len(), 2);
+    assert!(
+        decision
+            .members
+            .iter()
+            .all(|member| member.score == Some(0.0))
     );
 }
 

@@ -6,6 +6,7 @@ use futures::future::BoxFuture;
 
 use super::*;
 use crate::config::settings::Settings;
+use crate::event::State;
 use crate::forward::Forwarded;
 use crate::forward::testing::poll_once;
 
@@ -108,6 +109,42 @@ fn the_total_bounds_the_wait_too() {
     let reply = world.forward(get("/")).response;
     assert_eq!(reply.status(), StatusCode::GATEWAY_TIMEOUT);
     assert_eq!(world.now(), at(2));
+}
+
+#[test]
+fn a_member_is_not_blamed_for_a_total_that_the_queue_has_eaten() {
+    // what the second request meets, once it has left the queue
+    for (name, met) in [
+        ("no connection", Act::ConnectTimeout),
+        ("no answer", Act::Hang),
+    ] {
+        let world = World::with(|settings| {
+            narrow(9)(settings);
+            settings.pool.servers.truncate(1);
+            settings.pool.limits.retries = 0;
+            settings.pool.limits.total = Some(Duration::from_millis(300));
+        });
+        let late = Duration::from_millis(240);
+        world.script(1, Act::After(late, None));
+        world.script(1, met);
+        let mut first: Asked<'_> = Box::pin(world.forwarding(get("/")));
+        assert_eq!(status(&mut first), None);
+        world.clock.set(Instant::ORIGIN + Duration::from_millis(5));
+        let mut second: Asked<'_> = Box::pin(world.forwarding(get("/")));
+        assert_eq!(status(&mut second), None);
+        world.clock.set(Instant::ORIGIN + late);
+        assert_eq!(status(&mut first), Some(200), "{name}");
+        assert_eq!(status(&mut second), None, "{name}");
+        world
+            .clock
+            .set(Instant::ORIGIN + Duration::from_millis(305));
+        assert_eq!(status(&mut second), Some(504), "{name}");
+        let counters = world.counters(1);
+        assert_eq!((counters.connect_failed, counters.failed), (0, 0), "{name}");
+        assert_eq!(world.pool.view()[0].state, State::Up, "{name}");
+        let reason = world.exchange().reason;
+        assert_eq!(reason, Some(Reason::TotalTimeout), "{name}");
+    }
 }
 
 #[test]

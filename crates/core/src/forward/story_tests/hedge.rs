@@ -455,6 +455,43 @@ fn two_attempts_are_each_others_rescue_and_one_alone_is_rescued() {
 }
 
 #[test]
+fn a_rescue_is_worth_more_than_a_bad_answer() {
+    let world = hedging_and(|settings| settings.pool.limits.in_flight_per_server = 2);
+    let mut asked: Vec<Asked<'_>> = Vec::new();
+    // Two requests wait at the first member; their hedges bring a 503 each.
+    for now in [0, 100] {
+        world.clock.set(ms(now));
+        world.script(1, Act::Hang);
+        let mut next: Asked<'_> = Box::pin(world.forwarding(get("/")));
+        assert!(poll_once(next.as_mut()).is_pending());
+        asked.push(next);
+        world.script(2, Act::Answer(response(503, Body::empty())));
+        world.clock.set(ms(now + 50));
+        assert!(all_wait(&mut asked));
+        assert_eq!(world.text(get("/")), "b3");
+        world.tend();
+    }
+    assert_eq!((world.waiting(), world.hedges()), (2, (2, 0)));
+    for now in [600, 700, 1_200, 1_300] {
+        world.clock.set(ms(now));
+        world.text(get("/"));
+        world.tend();
+        asked.retain_mut(|asked| match poll_once(asked.as_mut()) {
+            Poll::Pending => true,
+            Poll::Ready(forwarded) => {
+                assert_eq!(forwarded.response.status(), StatusCode::OK);
+                false
+            }
+        });
+    }
+    assert!(asked.is_empty(), "nobody waits for a stalled member");
+    let exchanges = world.exchanges();
+    let rescued = exchanges.iter().filter(|exchange| exchange.attempts == 3);
+    assert_eq!(rescued.count(), 2);
+    world.check_idle();
+}
+
+#[test]
 fn the_member_that_was_too_slow_counts_as_slow_for_those_who_measure() {
     let world = hedging_and(|settings| settings.pool.balance = Balance::PeakEwma);
     world.script(1, Act::Hang);

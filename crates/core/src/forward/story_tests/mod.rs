@@ -7,6 +7,7 @@ mod full;
 mod hashing;
 mod hedge;
 mod rescue;
+mod standby;
 mod sticky;
 mod tunnels;
 mod world;
@@ -319,6 +320,36 @@ fn a_connection_that_the_total_gave_no_time_is_no_news_about_the_backend() {
     assert_eq!(world.counters(2).abandoned, 1);
     let eligible: Vec<String> = (0..2).map(|_| world.text(get("/"))).collect();
     assert_eq!(eligible, ["b3", "b2"]);
+}
+
+#[test]
+fn an_answer_that_the_total_gave_no_time_is_no_news_about_the_backend() {
+    let world = World::with(|settings| {
+        settings.pool.limits.total = Some(Duration::from_secs(3));
+    });
+    world.script(1, Act::ConnectTimeout);
+    world.script(2, Act::Hang);
+    world.forward(get("/"));
+    assert_eq!(
+        (world.counters(2).failed, world.counters(2).abandoned),
+        (0, 1)
+    );
+    // The first attempt had all of it.
+    world.script(3, Act::Hang);
+    world.forward(get("/"));
+    assert_eq!(world.counters(3).failed, 1);
+}
+
+#[test]
+fn a_total_that_is_shorter_than_the_time_to_connect_is_named() {
+    let world = World::with(|settings| {
+        settings.pool.limits.total = Some(Duration::from_secs(1));
+        settings.pool.limits.retries = 0;
+    });
+    world.script(1, Act::ConnectTimeout);
+    world.forward(get("/"));
+    assert_eq!(world.exchange().reason, Some(Reason::TotalTimeout));
+    assert_eq!(world.counters(1).connect_failed, 1);
 }
 
 #[test]

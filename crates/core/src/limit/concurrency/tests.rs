@@ -213,6 +213,62 @@ fn under_overload_goodput_stays_and_latency_is_bounded_for_as_long_as_it_lasts()
 }
 
 #[test]
+fn a_balancer_that_starts_in_the_middle_of_an_overload_gets_out_of_it() {
+    // work of ten workers, answers a second, seconds of work that was there before, the most that half of the answers may take
+    for (work_us, capacity, backlog, median_ms) in
+        [(WORK_US, 1_000, 1, 40.0), (50_000..150_000, 100, 11, 400.0)]
+    {
+        let mut world = World::new(10, gradient(true));
+        world.workers.fill(backlog * 1_000_000);
+        world.run(2 * capacity, 90, work_us.clone());
+        let mut run = world.run(2 * capacity, 60, work_us);
+        let median = run.percentile_ms(50);
+        assert!(median < median_ms, "{capacity}: {median} ms");
+        let least = usize::try_from(capacity).unwrap() * 54;
+        assert!(run.answered > least, "{capacity}: {}", run.answered);
+    }
+}
+
+/// What is usual has been learned, and then for half a minute the limit pressed: it is at its floor.
+fn measuring() -> Gradient {
+    let mut gradient = Gradient::new(BOUNDS, true);
+    window(&mut gradient, 10, 100, 100);
+    for now in (200..=30_100).step_by(100) {
+        window(&mut gradient, 10, 100, now);
+    }
+    assert_eq!(gradient.limit(), 4);
+    gradient
+}
+
+#[test]
+fn the_limit_leaves_its_floor_in_time_whatever_comes() {
+    let mut nothing = measuring();
+    assert_eq!(nothing.wake(at(32_099)), None);
+    assert_eq!(nothing.wake(at(32_100)).map(|step| step.limit), Some(100));
+    assert_eq!(nothing.wake(at(32_100)), None);
+    let mut little = measuring();
+    assert_eq!(little.sample(ms(900), 90, at(31_000)), None);
+    let step = little.sample(ms(900), 90, at(32_100));
+    assert_eq!(step.map(|step| step.limit), Some(100));
+}
+
+#[test]
+fn what_was_in_flight_may_take_its_time_to_end_as_long_as_it_gets_less() {
+    let mut gradient = measuring();
+    for (now, in_flight, limit) in [
+        (31_900, 90, 4),
+        (33_800, 50, 4),
+        (35_000, 49, 4),
+        (35_700, 49, 4),
+    ] {
+        let step = window(&mut gradient, 10, in_flight, now).unwrap();
+        assert_eq!(step.limit, limit, "{now}");
+    }
+    assert_eq!(gradient.sample(ms(10), 49, at(35_799)), None);
+    assert_eq!(gradient.wake(at(35_800)).unwrap().limit, 100);
+}
+
+#[test]
 fn a_healthy_pool_never_meets_its_limit() {
     for per_second in [5, 50, 500, 800] {
         let mut world = World::new(10, gradient(true));

@@ -8,6 +8,7 @@ use crate::error::Cause;
 use crate::event::ProbeFailure;
 use crate::health::probe::{Finding, Probe};
 use crate::picker::Standing;
+use crate::pool::Member;
 use crate::pool::slot::Slot;
 use crate::time::Instant;
 
@@ -32,6 +33,12 @@ impl Pool {
         indexes.sort_unstable();
         let slots = indexes.into_iter().map(|index| &self.slots[index]);
         slots.map(|slot| self.consider(slot)).collect()
+    }
+
+    /// Those who wait only because they are backups.
+    pub(in crate::pool) fn standby(&self) -> Vec<Arc<Member>> {
+        let slots = self.slots.iter().filter(|slot| self.bar.holds_back(slot));
+        slots.map(|slot| Arc::clone(&slot.member)).collect()
     }
 
     fn consider(&self, slot: &Slot) -> Considered {

@@ -5,7 +5,11 @@ use crate::config::settings::{Adaptive, AdaptiveMode, PoolLimits, PoolSettings};
 use crate::pool::testing::{backends, pool_with};
 
 fn world(mode: AdaptiveMode) -> World {
-    let (min, max) = (2, 100);
+    bounded(mode, 100)
+}
+
+fn bounded(mode: AdaptiveMode, max: u32) -> World {
+    let min = 2;
     let settings = PoolSettings {
         health: Health::Off,
         passive: None,
@@ -57,6 +61,22 @@ fn a_member_at_its_learned_limit_is_passed_over_until_an_attempt_there_ends() {
     assert!((0..10).all(|_| world.pick_index(6_000) == Some(1)));
     held.pop();
     assert!((0..2).any(|_| world.pick_index(6_000) == Some(0)));
+}
+
+#[test]
+fn a_limit_that_measures_needs_nobody_to_leave_its_floor() {
+    let world = bounded(AdaptiveMode::On, 10);
+    let mut now = 1_000;
+    while limits(&world)[0] == Some(10) {
+        answers(&world, 10, now, now + 50);
+        now += 50;
+        assert!(now < 40_000, "the ceiling is in full use for half a minute");
+    }
+    assert_eq!(limits(&world), [Some(2), Some(10)]);
+    for later in (0..=2_500).step_by(500) {
+        world.pool.due(at(now + later));
+    }
+    assert_eq!(limits(&world), [Some(10); 2]);
 }
 
 #[test]

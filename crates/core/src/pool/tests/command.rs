@@ -159,6 +159,32 @@ fn backups_get_requests_only_while_no_other_member_can() {
 }
 
 #[test]
+fn a_backup_stands_by_for_who_has_failed_elsewhere_while_it_is_up() {
+    let mut settings = tiers(4, 1, Health::Off);
+    settings.servers[2].weight = std::num::NonZeroU32::new(3).unwrap();
+    let world = World::with(&settings);
+    let standby = |tried: &mut Tried| {
+        let lease = world.pool.pick_standby(tried, &world.rng, at(0))?;
+        Some(lease.member().index())
+    };
+    let mut counts = [0; 4];
+    for _ in 0..1_000 {
+        counts[standby(&mut Tried::new()).unwrap() as usize] += 1;
+    }
+    assert_eq!(counts[0], 0, "it is no backup");
+    assert!((550..650).contains(&counts[2]), "{counts:?}");
+    world.pool.drain("m2", at(0)).unwrap();
+    let mut tried = Tried::new();
+    let mut both = [standby(&mut tried), standby(&mut tried)];
+    both.sort();
+    assert_eq!(both, [Some(1), Some(3)]);
+    assert_eq!(standby(&mut tried), None);
+    // Once the backups serve, nobody waits any more.
+    world.pool.drain("m0", at(0)).unwrap();
+    assert_eq!(standby(&mut Tried::new()), None);
+}
+
+#[test]
 fn a_backups_trial_waits_until_backups_are_needed() {
     let world = World::with(&tiers(3, 1, Health::Off));
     world.pool.drain("m0", at(0)).unwrap();
