@@ -28,6 +28,7 @@ mod latency;
 mod lease;
 mod machine;
 mod member;
+mod outbox;
 mod queue;
 mod shared;
 mod slot;

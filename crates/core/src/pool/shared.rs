@@ -13,6 +13,7 @@ use arc_swap::ArcSwap;
 use futures::task::AtomicWaker;
 
 use super::machine::{Pool, Report};
+use super::outbox::Outbox;
 use super::queue::Queue;
 use super::sticky::{Token, Tokens};
 use super::{Lease, Member, MemberView, Snapshot, Timeline};
@@ -49,6 +50,8 @@ pub struct SharedPool {
     pool: Mutex<Pool>,
     snapshot: ArcSwap<Snapshot>,
     observer: Arc<dyn Observer>,
+    /// Transitions that the observer has still to hear of, with the number of eligible members after each.
+    untold: Outbox<(Report, usize)>,
     /// How many members there are.
     members: usize,
     has_backups: bool,
@@ -87,6 +90,7 @@ impl SharedPool {
             pool: Mutex::new(pool),
             snapshot: ArcSwap::from_pointee(snapshot),
             observer,
+            untold: Outbox::new(),
             members: settings.servers.len(),
             has_backups: settings.servers.iter().any(|server| server.backup),
             failures: settings
@@ -382,7 +386,7 @@ impl SharedPool {
         self.rung.swap(false, Ordering::SeqCst)
     }
 
-    /// Makes a transition, publishes what follows from it, and then tells the observer.
+    /// Makes a transition, publishes what follows from it, and then tells the observer: of this one after all earlier ones.
     fn apply<R>(&self, change: impl FnOnce(&mut Pool) -> R) -> R {
         let mut pool = self.lock();
         let result = change(&mut pool);
@@ -391,7 +395,12 @@ impl SharedPool {
             self.queue.call();
         }
         let reports = pool.take_reports();
-        let eligible = self.snapshot.load().members().len();
+        let news = !reports.is_empty();
+        if news {
+            let eligible = self.snapshot.load().members().len();
+            let reports = reports.into_iter().map(|report| (report, eligible));
+            self.untold.put(reports);
+        }
         let urgent = pool.take_urgent();
         let stuck = pool.take_stuck();
         drop(pool);
@@ -399,8 +408,9 @@ impl SharedPool {
         if urgent {
             self.ring();
         }
-        for report in &reports {
-            self.tell(report, eligible);
+        if news {
+            self.untold
+                .tell(|(report, eligible)| self.tell(&report, eligible));
         }
         result
     }

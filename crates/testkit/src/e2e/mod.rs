@@ -61,6 +61,7 @@ macro_rules! e2e_suite {
                 the_tutorials_keys_work_in_toml
                 flags_alone_are_enough_to_run
                 transitions_are_logged_with_their_cause
+                transitions_are_logged_in_the_order_in_which_they_happened
                 the_debug_header_is_off_unless_configured
                 an_http_10_server_is_balanced_and_probed
             }

@@ -464,6 +464,34 @@ pub fn transitions_are_logged_with_their_cause(binary: &Path) {
     assert!(cause.contains("refused"), "{suspect}");
 }
 
+/// Each transition of a member begins with the state that the one before ended with, also when a request and the probe that
+/// follows from it are told by two threads.
+pub fn transitions_are_logged_in_the_order_in_which_they_happened(binary: &Path) {
+    const ROUNDS: usize = 12;
+    let backends = three();
+    let proxy = servers(&backends)
+        .health(r#"{ interval = "2s", interval-down = "20ms", rise = 1, fall = 1 }"#)
+        .start(binary);
+    wait_until_up(&proxy, &backends);
+    let restless = backends[0].address();
+    for round in 1..=ROUNDS {
+        backends[0].stop();
+        turn(&proxy, 3);
+        proxy.wait_for_transition(restless, "down", round);
+        backends[0].resume();
+        proxy.wait_for_transition(restless, "up", round + 1);
+    }
+    let events = proxy.events();
+    let transitions = events
+        .iter()
+        .filter(|line| line["event"] == "transition" && line["member"] == *restless.to_string());
+    let mut before = serde_json::json!("unknown");
+    for line in transitions {
+        assert_eq!(line["from"], before, "{line}");
+        before = line["to"].clone();
+    }
+}
+
 /// `X-Forwarded-Server` tells which backend answered when it is asked for, and is absent otherwise.
 pub fn the_debug_header_is_off_unless_configured(binary: &Path) {
     let backends = three();

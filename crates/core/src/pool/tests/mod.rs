@@ -8,6 +8,7 @@ mod inquiry;
 mod latency;
 mod outlier;
 mod stall;
+mod telling;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
