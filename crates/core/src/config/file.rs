@@ -1,33 +1,30 @@
-//! A whole file: the canonical form and the tutorial's smallest one.
+//! A whole file, in its canonical form or in the [smallest] one.
 
-use std::num::{NonZeroU32, NonZeroUsize};
+use std::num::NonZeroUsize;
 
-use http::{HeaderName, Method};
+use http::HeaderName;
 
 use super::address::{listen, overlap};
-use super::health::{self, PATH_ROOT};
-use super::limits;
-use super::pool;
 use super::raw::Value;
 use super::reader::{Item, set};
 use super::settings::{
-    AccessLog, Check, DebugSettings, Health, HttpCheck, Limits, Listener, LogFormat, LogSettings,
-    PoolSettings, ProbeSettings, Settings, StatusRanges, Workers,
+    AccessLog, DebugSettings, Limits, Listener, LogFormat, LogSettings, PoolSettings, Settings,
+    Workers,
 };
 use super::source::quoted;
 use super::table::Table;
-use super::value;
+use super::{limits, pool, smallest, value};
 
 /// Keys of the product that this version does not have.
 const LATER: [&str; 5] = ["route", "routes", "metrics", "admin", "discovery"];
 /// More threads than this help nobody.
 const WORKERS_MAX: u32 = 1024;
-/// The keys of the smallest form.
-const SMALLEST: [&str; 3] = ["port", "healthCheckInterval", "servers"];
 
 /// What to say where there is no listener.
+const LISTEN_EXPECTED: &str = "at least one address to listen on";
 const LISTEN_HELP: &str = "add a section [listen] with a line such as web = \":8080\"";
 /// What to say where there is no pool.
+const POOL_EXPECTED: &str = "a pool of servers";
 const POOL_HELP: &str =
     "add a section [pool.app] with a line such as servers = [\"127.0.0.1:9001\"]";
 
@@ -37,13 +34,10 @@ pub(super) fn settings(mut file: Table<'_>) -> Option<Settings> {
         Some(item) => workers(&item),
         None => Some(Workers::Auto),
     };
-    let small = SMALLEST.iter().any(|key| file.has(key));
-    let (listeners, pool) = if small {
-        smallest_form(&mut file)
+    let (listeners, pool) = if smallest::is_form_of(&file) {
+        smallest::form(&mut file)
     } else {
-        let listeners = listeners(&mut file);
-        let pool = the_pool(&mut file, listeners.as_deref().unwrap_or_default());
-        (listeners, pool)
+        canonical_form(&mut file)
     };
     let limits = limits::client(file.take("limits"));
     let log = file.take("log").map_or_else(LogSettings::default, log);
@@ -61,66 +55,19 @@ pub(super) fn settings(mut file: Table<'_>) -> Option<Settings> {
     })
 }
 
-/// `port`, `healthCheckInterval` and `servers`: behaves as the tutorial's program did.
-fn smallest_form(file: &mut Table<'_>) -> (Option<Vec<Listener>>, Option<PoolSettings>) {
-    const HELP: &str = "use either port, healthCheckInterval and servers, or the sections [listen] and [pool.NAME]";
-    for key in ["listen", "pool"] {
-        if let Some(item) = file.take(key) {
-            item.fail(
-                "this section can't stand beside `port`, `healthCheckInterval` and `servers`",
-                "",
-                HELP,
-            );
-        }
+/// `[listen]` and `[pool.NAME]`.
+fn canonical_form(file: &mut Table<'_>) -> (Option<Vec<Listener>>, Option<PoolSettings>) {
+    let listen = file.take("listen");
+    if listen.is_none() {
+        file.fail_absent("listen", LISTEN_EXPECTED, LISTEN_HELP);
     }
-    let address = match file.take("port") {
-        Some(item) => listen(&item),
-        None => {
-            file.fail_absent(
-                "port",
-                "where to listen",
-                "add a line such as port = \":8080\"",
-            );
-            None
-        }
-    };
-    let listeners = address.map(|address| {
-        vec![Listener {
-            name: "web".into(),
-            address,
-        }]
-    });
-    let mut probes = ProbeSettings {
-        check: Check::from(HttpCheck {
-            method: Method::HEAD,
-            expect: StatusRanges::new(vec![200..=200]),
-            ..HttpCheck::get(PATH_ROOT)
-        }),
-        rise: NonZeroU32::MIN,
-        fall: NonZeroU32::MIN,
-        ..ProbeSettings::default()
-    };
-    if let Some(item) = file.take("healthCheckInterval") {
-        health::set_interval(&mut probes, item.duration());
+    let listeners = listen.and_then(listeners);
+    let pool = file.take("pool");
+    if pool.is_none() {
+        file.fail_absent("pool", POOL_EXPECTED, POOL_HELP);
     }
-    let servers = match file.take("servers") {
-        Some(item) => pool::servers(item, listeners.as_deref().unwrap_or_default()),
-        None => {
-            file.fail_absent(
-                "servers",
-                "the servers",
-                "add a line such as servers = [\"http://localhost:5001\"]",
-            );
-            None
-        }
-    };
-    let pool = servers.map(|servers| PoolSettings {
-        health: Health::Probes(probes),
-        // The tutorial knows probes and nothing else: one that passes brings a server back.
-        passive: None,
-        slow_start: None,
-        ..PoolSettings::new("app", servers)
-    });
+    let own = listeners.as_deref().unwrap_or_default();
+    let pool = pool.and_then(|item| the_pool(item, own));
     (listeners, pool)
 }
 
@@ -153,12 +100,8 @@ fn workers(item: &Item<'_>) -> Option<Workers> {
     count.map(Workers::Count)
 }
 
-fn listeners(file: &mut Table<'_>) -> Option<Vec<Listener>> {
-    let expected = "at least one address to listen on";
-    let Some(item) = file.take("listen") else {
-        file.fail_absent("listen", expected, LISTEN_HELP);
-        return None;
-    };
+/// The section `[listen]`.
+pub(super) fn listeners(item: Item<'_>) -> Option<Vec<Listener>> {
     if let Value::String(text) = item.value() {
         let help = format!("name it: a section [listen] with a line web = \"{text}\"");
         item.fail("found a string", "a table of listeners", &help);
@@ -166,7 +109,7 @@ fn listeners(file: &mut Table<'_>) -> Option<Vec<Listener>> {
     }
     let named = item.table("a table of listeners", LISTEN_HELP)?;
     if named.is_empty() {
-        named.fail_absent("NAME", expected, LISTEN_HELP);
+        named.fail_absent("NAME", LISTEN_EXPECTED, LISTEN_HELP);
         return None;
     }
     let mut listeners: Vec<Listener> = Vec::new();
@@ -219,11 +162,8 @@ pub(super) fn check_name(name: &str, item: &Item<'_>) -> bool {
     good
 }
 
-fn the_pool(file: &mut Table<'_>, own: &[Listener]) -> Option<PoolSettings> {
-    let Some(item) = file.take("pool") else {
-        file.fail_absent("pool", "a pool of servers", POOL_HELP);
-        return None;
-    };
+/// The section `[pool]`; `own` are the balancer's listeners.
+pub(super) fn the_pool(item: Item<'_>, own: &[Listener]) -> Option<PoolSettings> {
     let pools = item.table("a table of pools", POOL_HELP)?;
     if ["servers", "balance", "health"]
         .iter()
@@ -233,7 +173,7 @@ fn the_pool(file: &mut Table<'_>, own: &[Listener]) -> Option<PoolSettings> {
         return None;
     }
     if pools.is_empty() {
-        pools.fail_absent("NAME", "a pool of servers", POOL_HELP);
+        pools.fail_absent("NAME", POOL_EXPECTED, POOL_HELP);
         return None;
     }
     let mut first = None;

@@ -42,6 +42,7 @@ mod passive;
 mod pool;
 mod raw;
 mod reader;
+mod smallest;
 mod source;
 mod sticky;
 mod subset;

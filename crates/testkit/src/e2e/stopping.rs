@@ -270,6 +270,12 @@ pub fn mistakes_in_the_file_end_with_1_and_are_all_reported(binary: &Path) {
             ],
         );
     }
+    // A key of the other form, left over, hides none of them.
+    let stray = format!("port = \":8080\"\n{config}");
+    let finished = run_with_file(binary, &["check", "--config"], "lb.toml", &stray);
+    let wanted = ["beside `port`", "lb.toml:6:", "lb.toml:8:", "lb.toml:11:"];
+    fails(&finished, 1, &wanted);
+    assert!(!finished.stderr.contains("error: servers: missing"));
 }
 
 /// A key that product promises for later says so.

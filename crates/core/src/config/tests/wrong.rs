@@ -283,8 +283,8 @@ fn what_contradicts_is_refused_with_the_reason() {
     for (text, said) in [
         (
             "port = \":1\"\nservers = [\"a:1\"]\n[pool.x]\nservers = [\"b:1\"]",
-            "pool: this section can't stand beside `port`, `healthCheckInterval` and `servers` |  | use either port, \
-             healthCheckInterval and servers, or the sections [listen] and [pool.NAME]",
+            "pool: this section can't stand beside `port` and `servers` |  | use either port, healthCheckInterval and servers, \
+             or the sections [listen] and [pool.NAME]",
         ),
         (
             "servers = [\"a:1\"]",
@@ -342,6 +342,25 @@ fn what_contradicts_is_refused_with_the_reason() {
         ),
     ] {
         assert_eq!(said_of("lb.toml", text), [said], "{text}");
+    }
+}
+
+#[test]
+fn a_stray_key_of_the_smallest_form_hides_no_mistake_and_makes_up_none() {
+    let sections = "[listen]\nweb = \"8080\"\n[pool.app]\nservers = [\"a\"]\nbalanc = \"random\"\n";
+    let own = said_of("lb.toml", sections);
+    assert_eq!(own.len(), 3, "{own:#?}");
+    for (stray, key) in [
+        ("port = \":1\"\n", "port"),
+        ("healthCheckInterval = \"2s\"\n", "healthCheckInterval"),
+        ("servers = [\"b:1\"]\n", "servers"),
+    ] {
+        let all = said_of("lb.toml", &format!("{stray}{sections}"));
+        let beside = format!("this section can't stand beside `{key}` | ");
+        let (refused, others): (Vec<_>, Vec<_>) =
+            all.into_iter().partition(|said| said.contains(&beside));
+        assert_eq!(refused.len(), 2, "{refused:#?}");
+        assert_eq!(others, own, "{stray}");
     }
 }
 
