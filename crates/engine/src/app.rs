@@ -24,6 +24,7 @@ use lb_core::time::{Timer, timeout};
 use lb_core::transport::Transport;
 
 use crate::alarm::Alarm;
+use crate::bind::{self, Bound};
 use crate::client::{Client, ClientSettings};
 use crate::logging::{Field, Level, Log, Throttle};
 use crate::names::Names;
@@ -32,6 +33,8 @@ use crate::server::accept::{Acceptor, Slots};
 use crate::server::connection::{Site, http1, serve};
 use crate::server::drain::{Drain, Phase};
 use crate::server::watch::{Patience, Watch};
+
+pub use crate::bind::Unbound;
 
 /// How long cut connections may take to go.
 const CUT: Duration = Duration::from_secs(1);
@@ -72,8 +75,10 @@ impl<R: Runtime> App<R> {
     /// Binds every listener and composes the parts.
     ///
     /// # Errors
-    /// The first listener that cannot be bound, by name and address, with the system's reason and kind.
-    pub fn build(runtime: &R, settings: Settings, setup: Setup) -> io::Result<Self> {
+    /// All listeners that cannot be bound.
+    pub fn build(runtime: &R, settings: Settings, setup: Setup) -> Result<Self, Unbound> {
+        let Bound { sockets, listening } =
+            bind::bind(runtime.net(), &settings.listeners, setup.workers)?;
         let settings = Arc::new(settings);
         let rng = Rng::new(setup.seed);
         let drain = Arc::new(Drain::new());
@@ -88,29 +93,6 @@ impl<R: Runtime> App<R> {
             runtime.timer().now(),
         );
         let shared = Shared::new(&settings, pool.clone(), setup.observer);
-
-        let mut sockets: Vec<Vec<<R::Net as Net>::Bound>> =
-            (0..setup.workers).map(|_| Vec::new()).collect();
-        let mut listening = Vec::new();
-        for listener in &settings.listeners {
-            let error = |error: io::Error| {
-                let Listener { name, address } = listener;
-                io::Error::new(
-                    error.kind(),
-                    format!("cannot listen on {address} ({name}): {error}"),
-                )
-            };
-            let bound = runtime
-                .net()
-                .bind(listener.address, setup.workers)
-                .map_err(error)?;
-            if let Some(first) = bound.first() {
-                listening.push((listener.clone(), R::Net::local_addr(first).map_err(error)?));
-            }
-            for (worker, socket) in sockets.iter_mut().zip(bound) {
-                worker.push(socket);
-            }
-        }
 
         let mut finished = Vec::new();
         let workers = sockets

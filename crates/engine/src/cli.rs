@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
-use lb_core::config::settings::{ListenAddress, Settings};
+use lb_core::config::settings::{ListenAddress, Listener, Settings};
 use lb_core::config::{self, Mistakes};
 
 /// Bytes of a configuration that are read; a larger one is refused by the parser.
@@ -43,12 +43,12 @@ pub struct Run {
 }
 
 /// Show how it works.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Demo {
     /// End by itself with a summary.
     pub once: bool,
     /// Where the balancer listens, unless the system may choose.
-    pub listen: Option<ListenAddress>,
+    pub listen: Option<Listener>,
 }
 
 /// Be one of the demo's backends.
@@ -84,7 +84,8 @@ impl Exit {
         Self { code: 0, text }
     }
 
-    fn failure(text: String) -> Self {
+    /// A failure, or an invalid configuration.
+    pub(crate) fn failure(text: String) -> Self {
         Self { code: 1, text }
     }
 
@@ -191,7 +192,7 @@ pub fn parse(
             listen: demo.listen.as_deref().map(listen).transpose()?,
         })),
         Sub::DemoBackend(backend) => Ok(Command::DemoBackend(DemoBackend {
-            listen: listen(&backend.listen)?,
+            listen: listen(&backend.listen)?.address,
             name: backend.name,
         })),
     }
@@ -234,7 +235,7 @@ fn refusal(error: &clap::Error) -> Exit {
     }
 }
 
-fn listen(value: &str) -> Result<ListenAddress, Exit> {
+fn listen(value: &str) -> Result<Listener, Exit> {
     config::listen_flag(value).map_err(|mistakes| Exit::usage(mistakes.to_string()))
 }
 

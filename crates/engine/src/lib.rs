@@ -5,6 +5,7 @@
 
 mod alarm;
 pub mod app;
+mod bind;
 pub mod cli;
 pub mod client;
 mod decision;

@@ -12,7 +12,8 @@ use lb_core::rng::Rng;
 use lb_core::time::{Timer as _, timeout};
 use lb_core::transport::Transport;
 
-use crate::app::{self, App, Control, Ended, Setup};
+use crate::app::{self, App, Control, Ended, Setup, Unbound};
+use crate::cli::Exit;
 use crate::client::Client;
 use crate::logging::{Field, Level, Log, SystemClock};
 use crate::rt::{Runtime, Signal, Threads as _};
@@ -57,7 +58,9 @@ where
                     let probes = probes(control.client());
                     exit_code(control.run(probes, signals).await)
                 }
-                Err(error) => {
+                // A mistake in the configuration is told as all of them are; the log has not begun.
+                Err(NotStarted::Unbound(unbound)) => Exit::failure(unbound.to_string()).print(),
+                Err(NotStarted::Thread(error)) => {
                     log.say(
                         Level::Error,
                         "not started",
@@ -78,13 +81,19 @@ where
     code
 }
 
+/// Why nothing runs.
+enum NotStarted {
+    Unbound(Unbound),
+    Thread(io::Error),
+}
+
 /// Binds, resolves and starts the workers.
 async fn start<R: Runtime>(
     settings: Settings,
     runtime: &R,
     log: Log,
     seed: u64,
-) -> io::Result<Control<R>> {
+) -> Result<Control<R>, NotStarted> {
     let workers = match settings.workers {
         Workers::Auto => std::thread::available_parallelism().map_or(1, usize::from),
         Workers::Count(count) => count.get(),
@@ -104,9 +113,9 @@ async fn start<R: Runtime>(
         workers: ready,
         control,
         listening,
-    } = App::build(runtime, settings, setup)?;
+    } = App::build(runtime, settings, setup).map_err(NotStarted::Unbound)?;
     control.resolve().await;
-    app::start(runtime, ready)?;
+    app::start(runtime, ready).map_err(NotStarted::Thread)?;
     for (listener, address) in &listening {
         log.say(
             Level::Info,

@@ -236,7 +236,7 @@ fn mask(address: IpAddr, prefix: u8) -> IpAddr {
 
 /// Would both listen on the same port of the same address?
 pub(super) fn overlap(a: ListenAddress, b: ListenAddress) -> bool {
-    let (port, other) = (port_of(a), port_of(b));
+    let (port, other) = (a.port(), b.port());
     if port != other || port == 0 {
         return false;
     }
@@ -252,7 +252,7 @@ pub(super) fn overlap(a: ListenAddress, b: ListenAddress) -> bool {
 
 /// Would a connection from this machine to `server` arrive at `listener`?
 pub(super) fn reaches(server: &Address, listener: ListenAddress) -> bool {
-    if server.port != port_of(listener) {
+    if server.port != listener.port() {
         return false;
     }
     let ip = server.literal().map(|address| address.ip());
@@ -265,13 +265,6 @@ pub(super) fn reaches(server: &Address, listener: ListenAddress) -> bool {
             loopback && family
         }
         ListenAddress::Exact(own) => ip == Some(own.ip()),
-    }
-}
-
-fn port_of(address: ListenAddress) -> u16 {
-    match address {
-        ListenAddress::Any(port) => port,
-        ListenAddress::Exact(address) => address.port(),
     }
 }
 

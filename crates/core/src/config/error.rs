@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::Range;
 
+use super::origin::Origin;
 use super::source::{Place, Source};
 
 /// Mistakes told in full; of a longer list the rest is only counted.
@@ -49,6 +50,17 @@ impl Mistake {
     }
 }
 
+/// What turned out to be wrong with a setting when it was used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// What is wrong, with what was found.
+    pub problem: String,
+    /// What would have been right.
+    pub expected: String,
+    /// What to do next; may be empty.
+    pub help: String,
+}
+
 /// All mistakes of one configuration, in the order of the text; at least one, and if there are hundreds the first
 /// hundred. Its `Display` is what a person reads.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,6 +73,31 @@ pub struct Mistakes {
 }
 
 impl Mistakes {
+    /// What turned out to be wrong with settings of one source, each told in its place.
+    pub fn at<'o>(found: impl IntoIterator<Item = (&'o Origin, Trouble)>) -> Self {
+        let mut mistakes = Self {
+            source: String::new(),
+            numbered: false,
+            list: Vec::new(),
+            untold: 0,
+        };
+        for (origin, trouble) in found {
+            let stated = origin.stated();
+            if let Some(stated) = stated {
+                mistakes.source.clone_from(&stated.source);
+                mistakes.numbered = stated.numbered;
+            }
+            mistakes.list.push(Mistake {
+                key: stated.map_or_else(String::new, |stated| stated.key.clone()),
+                problem: trouble.problem,
+                expected: trouble.expected,
+                help: trouble.help,
+                place: stated.map(|stated| stated.place.clone()),
+            });
+        }
+        mistakes
+    }
+
     /// Each mistake, in the order of the text.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &Mistake> {
         self.list.iter()
@@ -78,7 +115,9 @@ impl Mistakes {
         }
         writeln!(f, "{}", mistake.problem)?;
         let Some(place) = &mistake.place else {
-            writeln!(f, " --> {}", self.source)?;
+            if !self.source.is_empty() {
+                writeln!(f, " --> {}", self.source)?;
+            }
             if !mistake.expected.is_empty() {
                 writeln!(f, "  = expected {}", mistake.expected)?;
             }
@@ -125,7 +164,9 @@ impl fmt::Display for Mistakes {
             1 => write!(f, "1 mistake")?,
             count => write!(f, "{count} mistakes")?,
         }
-        write!(f, " in {}", self.source)?;
+        if !self.source.is_empty() {
+            write!(f, " in {}", self.source)?;
+        }
         if self.untold > 0 {
             write!(f, ", the first {TOLD_MAX} are shown")?;
         }
@@ -157,27 +198,44 @@ pub(super) struct Note {
 }
 
 /// Collects notes from everywhere while a configuration is read.
-#[derive(Debug, Default)]
-pub(super) struct Collector(RefCell<Vec<Note>>);
+#[derive(Debug)]
+pub(super) struct Collector<'s> {
+    source: &'s Source<'s>,
+    notes: RefCell<Vec<Note>>,
+}
 
-impl Collector {
+impl<'s> Collector<'s> {
+    /// Nothing yet about `source`.
+    pub(super) fn new(source: &'s Source<'s>) -> Self {
+        Self {
+            source,
+            notes: RefCell::default(),
+        }
+    }
+
+    /// What is read.
+    pub(super) fn source(&self) -> &Source<'s> {
+        self.source
+    }
+
     /// Adds a note.
     pub(super) fn add(&self, note: Note) {
-        self.0.borrow_mut().push(note);
+        self.notes.borrow_mut().push(note);
     }
 
     /// Did nobody complain?
     pub(super) fn is_empty(&self) -> bool {
-        self.0.borrow().is_empty()
+        self.notes.borrow().is_empty()
     }
 
-    /// The mistakes about `source` so far.
+    /// The mistakes so far.
     ///
     /// What a broken line says is not taken seriously: of each such line only the first breach of syntax remains, and
     /// nothing counts as missing.
-    pub(super) fn finish(self, source: &Source<'_>) -> Mistakes {
+    pub(super) fn finish(self) -> Mistakes {
+        let source = self.source;
         let line_of = |note: &Note| Some(source.line_of(note.span.as_ref()?.start));
-        let mut notes = self.0.into_inner();
+        let mut notes = self.notes.into_inner();
         notes.sort_by_key(|note| note.span.as_ref().map_or(usize::MAX, |span| span.start));
         let syntax: Vec<&Note> = notes.iter().filter(|note| note.syntax).collect();
         let understood = syntax.is_empty();

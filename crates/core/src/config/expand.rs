@@ -10,7 +10,7 @@ use super::source::{join, quoted};
 pub(super) type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// Expands all strings of a tree; one that fails is reported and becomes [`Value::Broken`].
-pub(super) fn expand(entries: &mut [Entry], prefix: &str, env: Lookup<'_>, out: &Collector) {
+pub(super) fn expand(entries: &mut [Entry], prefix: &str, env: Lookup<'_>, out: &Collector<'_>) {
     for entry in entries {
         let path = || join(prefix, &entry.key);
         expand_node(&mut entry.node, &path, env, out);
@@ -18,7 +18,7 @@ pub(super) fn expand(entries: &mut [Entry], prefix: &str, env: Lookup<'_>, out: 
 }
 
 /// `path` is only made where it is needed: names may be long and many.
-fn expand_node(node: &mut Node, path: &dyn Fn() -> String, env: Lookup<'_>, out: &Collector) {
+fn expand_node(node: &mut Node, path: &dyn Fn() -> String, env: Lookup<'_>, out: &Collector<'_>) {
     match &mut node.value {
         Value::String(text) if text.contains("${") => {
             let value = expanded(text, env).map_or_else(

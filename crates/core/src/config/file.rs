@@ -145,6 +145,7 @@ fn listener(name: &str, item: Item<'_>, others: &[Listener]) -> Option<Listener>
     named.then(|| Listener {
         name: name.into(),
         address,
+        origin: item.origin(),
     })
 }
 

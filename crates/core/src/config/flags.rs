@@ -7,13 +7,11 @@ use super::error::{Collector, Mistakes, Note};
 use super::raw::Value;
 use super::reader::Item;
 use super::settings::{
-    Check, DebugSettings, Health, Limits, ListenAddress, Listener, LogSettings, PoolSettings,
-    ProbeSettings, Settings, Workers,
+    Check, DebugSettings, Health, Limits, Listener, LogSettings, PoolSettings, ProbeSettings,
+    Settings, Workers,
 };
-use super::source::{Source, quoted};
+use super::source::{COMMAND_LINE, ENVIRONMENT, Source, quoted};
 use super::{conclude, file, health, pool};
-
-const COMMAND_LINE: &str = "command line";
 
 /// The settings that `--listen`, `--to` and `--check` state: one pool called `app`, with the product's defaults.
 ///
@@ -29,7 +27,8 @@ pub fn from_flags(
     let to: Vec<Flag<'_>> = to.iter().map(|v| line.push("--to", v)).collect();
     let check = check.map(|value| line.push("--check", value));
 
-    let out = Collector::default();
+    let source = Source::line(COMMAND_LINE, &line.0);
+    let out = Collector::new(&source);
     let listeners = listeners(&listen, &out);
     let servers = pool::collect(
         to.iter().map(|flag| flag.item(&out)).collect(),
@@ -58,19 +57,25 @@ pub fn from_flags(
             debug: DebugSettings::default(),
         })
     };
-    conclude(settings(), out, &Source::line(COMMAND_LINE, &line.0))
+    conclude(settings(), out)
 }
 
-/// The address that a single `--listen` states.
+/// The listener that a single `--listen` states.
 ///
 /// # Errors
 /// What is wrong with it.
-pub fn listen_flag(value: &str) -> Result<ListenAddress, Mistakes> {
+pub fn listen_flag(value: &str) -> Result<Listener, Mistakes> {
     let mut line = Line::default();
     let flag = line.push("--listen", value);
-    let out = Collector::default();
-    let address = listen(&flag.item(&out));
-    conclude(address, out, &Source::line(COMMAND_LINE, &line.0))
+    let source = Source::line(COMMAND_LINE, &line.0);
+    let out = Collector::new(&source);
+    let item = flag.item(&out);
+    let listener = listen(&item).map(|address| Listener {
+        name: "web".into(),
+        address,
+        origin: item.origin(),
+    });
+    conclude(listener, out)
 }
 
 /// Changes `log` as `text`, the value of the variable `LB_LOG`, says: `off`, `errors`, `all` or a fraction, and `text`
@@ -79,7 +84,8 @@ pub fn listen_flag(value: &str) -> Result<ListenAddress, Mistakes> {
 /// # Errors
 /// Each word that is none of these; `log` may have changed.
 pub fn override_log(log: &mut LogSettings, text: &str) -> Result<(), Mistakes> {
-    let out = Collector::default();
+    let source = Source::line(ENVIRONMENT, text);
+    let out = Collector::new(&source);
     let mut start = 0;
     for word in text.split(',') {
         let span = start..start + word.len();
@@ -100,10 +106,10 @@ pub fn override_log(log: &mut LogSettings, text: &str) -> Result<(), Mistakes> {
             });
         }
     }
-    conclude(Some(()), out, &Source::line("environment", text))
+    conclude(Some(()), out)
 }
 
-fn listeners(flags: &[Flag<'_>], out: &Collector) -> Option<Vec<Listener>> {
+fn listeners(flags: &[Flag<'_>], out: &Collector<'_>) -> Option<Vec<Listener>> {
     if flags.is_empty() {
         absent("--listen", "an address, such as --listen :8080", out);
         return None;
@@ -134,12 +140,13 @@ fn listeners(flags: &[Flag<'_>], out: &Collector) -> Option<Vec<Listener>> {
         listeners.push(Listener {
             name: name.into(),
             address,
+            origin: item.origin(),
         });
     }
     complete.then_some(listeners)
 }
 
-fn absent(flag: &str, expected: &str, out: &Collector) {
+fn absent(flag: &str, expected: &str, out: &Collector<'_>) {
     out.add(Note {
         key: flag.to_owned(),
         problem: "missing".to_owned(),
@@ -176,7 +183,7 @@ struct Flag<'a> {
 }
 
 impl Flag<'_> {
-    fn item<'r>(&self, out: &'r Collector) -> Item<'r> {
+    fn item<'r>(&self, out: &'r Collector<'_>) -> Item<'r> {
         let value = Value::String(self.value.to_owned());
         Item::new(out, self.name, self.span.clone(), value)
     }
@@ -185,7 +192,7 @@ impl Flag<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::settings::{AccessLog, LogFormat};
+    use crate::config::settings::{AccessLog, ListenAddress, LogFormat};
 
     fn strings(texts: &[&str]) -> Vec<String> {
         texts.iter().map(|text| (*text).to_owned()).collect()

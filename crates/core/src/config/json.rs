@@ -17,7 +17,7 @@ use super::source::{Source, quoted};
 const DEPTH_MAX: usize = 16;
 
 /// Reads JSON whose outermost value is an object.
-pub(super) fn json(source: &Source<'_>, text: &str, out: &Collector) -> Vec<Entry> {
+pub(super) fn json(source: &Source<'_>, text: &str, out: &Collector<'_>) -> Vec<Entry> {
     let raw: &RawValue = match serde_json::from_str(text) {
         Ok(raw) => raw,
         Err(error) => {
@@ -41,7 +41,7 @@ pub(super) fn json(source: &Source<'_>, text: &str, out: &Collector) -> Vec<Entr
     }
 }
 
-fn syntax(span: std::ops::Range<usize>, problem: &str, out: &Collector) {
+fn syntax(span: std::ops::Range<usize>, problem: &str, out: &Collector<'_>) {
     out.add(Note {
         span: Some(span),
         problem: format!("this is not JSON: {problem}"),
@@ -52,7 +52,7 @@ fn syntax(span: std::ops::Range<usize>, problem: &str, out: &Collector) {
 
 struct Reader<'a> {
     text: &'a str,
-    out: &'a Collector,
+    out: &'a Collector<'a>,
 }
 
 impl<'a> Reader<'a> {

@@ -38,6 +38,7 @@ mod flags;
 mod health;
 mod json;
 mod limits;
+mod origin;
 mod passive;
 mod pool;
 mod raw;
@@ -54,7 +55,7 @@ mod value;
 #[cfg(test)]
 mod tests;
 
-pub use error::{Mistake, Mistakes};
+pub use error::{Mistake, Mistakes, Trouble};
 pub use flags::{from_flags, listen_flag, override_log};
 pub use summary::summary;
 
@@ -77,13 +78,13 @@ pub fn parse(
     text: &[u8],
     env: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Settings, Mistakes> {
-    let out = Collector::default();
     let text = text.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(text);
     let valid = match std::str::from_utf8(&text[..text.len().min(TEXT_MAX)]) {
         Ok(text) => text,
         Err(error) => std::str::from_utf8(&text[..error.valid_up_to()]).unwrap_or_default(),
     };
     let source = Source::file(file_name, valid);
+    let out = Collector::new(&source);
     if valid.len() < text.len() {
         let too_large = text.len() > TEXT_MAX && valid.len() + 4 > TEXT_MAX;
         let (problem, help) = if too_large {
@@ -98,7 +99,7 @@ pub fn parse(
             syntax: true,
             ..Note::default()
         });
-        return conclude(None, out, &source);
+        return conclude(None, out);
     }
     let is_json =
         file_name.to_ascii_lowercase().ends_with(".json") || valid.trim_start().starts_with('{');
@@ -109,11 +110,11 @@ pub fn parse(
     };
     expand::expand(&mut entries, "", env, &out);
     let settings = file::settings(Table::root(&out, entries));
-    conclude(settings, out, &source)
+    conclude(settings, out)
 }
 
 /// `settings` if nobody complained.
-fn conclude<T>(settings: Option<T>, out: Collector, source: &Source<'_>) -> Result<T, Mistakes> {
+fn conclude<T>(settings: Option<T>, out: Collector<'_>) -> Result<T, Mistakes> {
     if settings.is_none() && out.is_empty() {
         // Not reached as long as whoever returns `None` has complained; a wrong answer would be worse than this.
         out.add(Note {
@@ -121,7 +122,7 @@ fn conclude<T>(settings: Option<T>, out: Collector, source: &Source<'_>) -> Resu
             ..Note::default()
         });
     }
-    let mistakes = out.finish(source);
+    let mistakes = out.finish();
     match settings {
         Some(settings) if mistakes.is_empty() => Ok(settings),
         _ => Err(mistakes),

@@ -61,7 +61,7 @@ impl Value {
 }
 
 /// Reads TOML, as far as it can be understood.
-pub(super) fn toml(source: &Source<'_>, text: &str, out: &Collector) -> Vec<Entry> {
+pub(super) fn toml(source: &Source<'_>, text: &str, out: &Collector<'_>) -> Vec<Entry> {
     let (table, errors) = DeTable::parse_recoverable(text);
     for error in told(errors) {
         let end = text.len();
@@ -123,7 +123,7 @@ fn words(message: &str, found: &str, line: &str) -> (String, String, String) {
     (problem.to_owned(), expected, help)
 }
 
-fn entries(table: DeTable<'_>, out: &Collector) -> Vec<Entry> {
+fn entries(table: DeTable<'_>, out: &Collector<'_>) -> Vec<Entry> {
     let mut entries: Vec<Entry> = table
         .into_iter()
         .map(|(key, value)| Entry {
@@ -138,7 +138,7 @@ fn entries(table: DeTable<'_>, out: &Collector) -> Vec<Entry> {
 }
 
 /// Recursion is bounded: the parser refuses more than 80 levels.
-fn node(span: Range<usize>, value: DeValue<'_>, out: &Collector) -> Node {
+fn node(span: Range<usize>, value: DeValue<'_>, out: &Collector<'_>) -> Node {
     let value = match value {
         DeValue::String(text) => Value::String(text.into_owned()),
         DeValue::Integer(number) => i128::from_str_radix(number.as_str(), number.radix())
@@ -160,7 +160,7 @@ fn node(span: Range<usize>, value: DeValue<'_>, out: &Collector) -> Node {
     Node { span, value }
 }
 
-fn broken_number(span: &Range<usize>, out: &Collector) -> Value {
+fn broken_number(span: &Range<usize>, out: &Collector<'_>) -> Value {
     out.add(Note {
         span: Some(span.clone()),
         problem: "this number can't be read".to_owned(),

@@ -6,6 +6,7 @@ use std::ops::{Range, RangeInclusive};
 use std::time::Duration;
 
 use super::error::{Collector, Note};
+use super::origin::Origin;
 use super::raw::{Node, Value};
 use super::source::quoted;
 use super::suggest::nearest;
@@ -18,7 +19,7 @@ const DURATION_MAX: Duration = Duration::from_secs(24 * 3600);
 /// A value, its key's path and its place.
 #[derive(Debug)]
 pub(super) struct Item<'r> {
-    out: &'r Collector,
+    out: &'r Collector<'r>,
     path: String,
     span: Range<usize>,
     value: Value,
@@ -27,7 +28,7 @@ pub(super) struct Item<'r> {
 impl<'r> Item<'r> {
     /// A value at a place.
     pub(super) fn new(
-        out: &'r Collector,
+        out: &'r Collector<'r>,
         path: impl Into<String>,
         span: Range<usize>,
         value: Value,
@@ -43,6 +44,11 @@ impl<'r> Item<'r> {
     /// The place without the value, for complaints that come later.
     pub(super) fn place(&self) -> Self {
         self.with(Value::Broken)
+    }
+
+    /// The place, for complaints about settings that are in use.
+    pub(super) fn origin(&self) -> Origin {
+        Origin::new(&self.path, self.out.source(), &self.span)
     }
 
     /// The same place with another value.

@@ -12,6 +12,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
 pub use super::balance::{Balance, HashBalance, HashKey, HashRing};
+pub use super::origin::Origin;
 use crate::backend::Backend;
 use crate::pool::Subset;
 
@@ -48,6 +49,8 @@ pub struct Listener {
     pub name: Box<str>,
     /// Where it listens.
     pub address: ListenAddress,
+    /// Where the configuration says so.
+    pub origin: Origin,
 }
 
 /// Where a listener is bound.
@@ -402,6 +405,16 @@ pub struct DebugSettings {
     pub backend_header: Option<HeaderName>,
     /// A response header that tells the decision to trusted peers that [ask](crate::forward::EXPLAIN) for it.
     pub decision_header: Option<HeaderName>,
+}
+
+impl ListenAddress {
+    /// Its port; zero if the system chooses one.
+    pub fn port(&self) -> u16 {
+        match self {
+            Self::Any(port) => *port,
+            Self::Exact(address) => address.port(),
+        }
+    }
 }
 
 impl fmt::Display for ListenAddress {

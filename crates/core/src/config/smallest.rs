@@ -72,6 +72,7 @@ fn listeners(file: &mut Table<'_>, elsewhere: bool) -> Option<Vec<Listener>> {
     Some(vec![Listener {
         name: "web".into(),
         address,
+        origin: item.origin(),
     }])
 }
 

@@ -11,6 +11,11 @@ const LEAD: usize = 40;
 /// Characters of a name or value that are repeated in a message.
 const SHOWN_MAX: usize = 60;
 
+/// The name of the command line as a source.
+pub(super) const COMMAND_LINE: &str = "command line";
+/// The name of the environment as a source.
+pub(super) const ENVIRONMENT: &str = "environment";
+
 /// A text with its name and the starts of its lines.
 #[derive(Debug)]
 pub(super) struct Source<'a> {

@@ -11,7 +11,7 @@ use super::suggest::nearest;
 /// A table that is emptied key by key.
 #[derive(Debug)]
 pub(super) struct Table<'r> {
-    out: &'r Collector,
+    out: &'r Collector<'r>,
     path: String,
     /// Of its key, or of itself where it has none; the whole file has no place.
     span: Option<Range<usize>>,
@@ -21,7 +21,7 @@ pub(super) struct Table<'r> {
 
 impl<'r> Table<'r> {
     /// The whole file.
-    pub(super) fn root(out: &'r Collector, entries: Vec<Entry>) -> Self {
+    pub(super) fn root(out: &'r Collector<'r>, entries: Vec<Entry>) -> Self {
         Self {
             out,
             path: String::new(),
@@ -33,7 +33,7 @@ impl<'r> Table<'r> {
 
     /// The table at `path`.
     pub(super) fn new(
-        out: &'r Collector,
+        out: &'r Collector<'r>,
         path: String,
         span: Range<usize>,
         entries: Vec<Entry>,

@@ -69,7 +69,8 @@ fn the_tutorials_json_behaves_as_the_tutorial_did() {
         settings.listeners,
         [Listener {
             name: "web".into(),
-            address: ListenAddress::Any(8080)
+            address: ListenAddress::Any(8080),
+            origin: Origin::default(),
         }]
     );
     let ports = 5001..=5005;
@@ -120,6 +121,7 @@ fn the_canonical_form_has_the_defaults() {
         listeners: vec![Listener {
             name: "web".into(),
             address: ListenAddress::Any(8080),
+            origin: Origin::default(),
         }],
         pool: PoolSettings::new("app", vec![server("a", 1), server("b", 2)]),
         limits: Limits::default(),

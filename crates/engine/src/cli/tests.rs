@@ -1,6 +1,6 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use lb_core::config::settings::{AccessLog, LogFormat};
+use lb_core::config::settings::{AccessLog, LogFormat, Origin};
 
 use super::*;
 
@@ -210,7 +210,11 @@ fn the_demo_has_its_flags() {
         demo("demo --once --listen 127.0.0.1:0"),
         Demo {
             once: true,
-            listen: Some(ListenAddress::Exact("127.0.0.1:0".parse().unwrap()))
+            listen: Some(Listener {
+                name: "web".into(),
+                address: ListenAddress::Exact("127.0.0.1:0".parse().unwrap()),
+                origin: Origin::default(),
+            })
         }
     );
     assert_eq!(

@@ -6,21 +6,23 @@ use std::sync::{Mutex, PoisonError};
 use futures::channel::mpsc;
 use lb_core::backend::Backend;
 use lb_core::config::settings::{
-    DebugSettings, Limits, ListenAddress, Listener, LogSettings, PoolSettings, Settings, Workers,
+    DebugSettings, Limits, ListenAddress, Listener, LogSettings, Origin, PoolSettings, Settings,
+    Workers,
 };
 use lb_core::event::{Observer, Transition};
 
 use super::story::Notice;
 
 /// Untouched defaults: round robin, TCP probes; a port that the system chooses, unless it is given.
-pub(super) fn settings(listen: Option<ListenAddress>, servers: Vec<Backend>) -> Settings {
-    let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+pub(super) fn settings(listen: Option<Listener>, servers: Vec<Backend>) -> Settings {
+    let any_port = || Listener {
+        name: "web".into(),
+        address: ListenAddress::Exact((Ipv4Addr::LOCALHOST, 0).into()),
+        origin: Origin::default(),
+    };
     Settings {
         workers: Workers::Auto,
-        listeners: vec![Listener {
-            name: "web".into(),
-            address: listen.unwrap_or(ListenAddress::Exact(any_port)),
-        }],
+        listeners: vec![listen.unwrap_or_else(any_port)],
         pool: PoolSettings::new("demo", servers),
         limits: Limits::default(),
         log: LogSettings::default(),

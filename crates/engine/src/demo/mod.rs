@@ -29,7 +29,7 @@ use lb_core::config::settings::LogSettings;
 use lb_core::rng::Rng;
 use lb_core::time::{Timer, timeout};
 
-use crate::app::{self, App, Ended, Setup};
+use crate::app::{self, App, Ended, Setup, Unbound};
 use crate::cli::Demo;
 use crate::client::{Client, ClientSettings};
 use crate::logging::{Log, SystemClock};
@@ -68,8 +68,8 @@ pub(crate) async fn run<R: Runtime>(
     match give(runtime, options, signals).await {
         Ok(End::Stopped | End::AsWanted) => ExitCode::SUCCESS,
         Ok(End::NotAsWanted) => ExitCode::FAILURE,
-        Err(Failure(message)) => {
-            eprintln!("error: {message}");
+        Err(failure) => {
+            eprintln!("{failure}");
             ExitCode::FAILURE
         }
     }
@@ -77,17 +77,36 @@ pub(crate) async fn run<R: Runtime>(
 
 /// Why the demo could not go on.
 #[derive(Debug)]
-struct Failure(String);
+enum Failure {
+    /// Told as a mistake in the configuration is.
+    Unbound(Unbound),
+    Other(String),
+}
 
 impl Failure {
     fn new(what: impl fmt::Display, why: impl fmt::Display) -> Self {
-        Self(format!("{what}: {why}"))
+        Self::Other(format!("{what}: {why}"))
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unbound(unbound) => unbound.fmt(f),
+            Self::Other(message) => write!(f, "error: {message}"),
+        }
     }
 }
 
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
-        Self(error.to_string())
+        Self::Other(error.to_string())
+    }
+}
+
+impl From<&str> for Failure {
+    fn from(message: &str) -> Self {
+        Self::Other(message.to_owned())
     }
 }
 
@@ -111,7 +130,7 @@ async fn give<R: Runtime>(
     // Its lines would run through the picture: nobody writes them.
     let (log, _) = Log::new(LogSettings::default(), false, SystemClock, Rng::new(0));
     let workers = std::thread::available_parallelism().map_or(1, |cores| cores.get());
-    let settings = balancer::settings(options.listen, servers.collect());
+    let settings = balancer::settings(options.listen.clone(), servers.collect());
     let connections = settings.limits.connections;
     let setup = Setup {
         workers,
@@ -126,10 +145,10 @@ async fn give<R: Runtime>(
         workers,
         control,
         listening,
-    } = App::build(runtime, settings, setup)?;
+    } = App::build(runtime, settings, setup).map_err(Failure::Unbound)?;
     let address = listening.first().map(|(_, address)| *address);
     let address = address.map(balancer::reachable);
-    let address = address.ok_or_else(|| Failure("no address to listen at".to_owned()))?;
+    let address = address.ok_or_else(|| Failure::from("no address to listen at"))?;
     app::start(runtime, workers)?;
 
     let (ask_to_stop, stop_asked) = mpsc::channel(1);
@@ -158,7 +177,7 @@ async fn give<R: Runtime>(
         ]);
         match select(pin!(show.play(&mut events)), &mut balancer).await {
             Either::Left((end, _)) => end?,
-            Either::Right(_) => return Err(Failure("the balancer ended by itself".to_owned())),
+            Either::Right(_) => return Err(Failure::from("the balancer ended by itself")),
         }
     };
     // The traffic is gone with its stream; the servers go with the show.
@@ -166,7 +185,7 @@ async fn give<R: Runtime>(
     drop(ask_to_stop);
     match timeout(timer, timer.now() + STOP, balancer).await {
         Ok(Ended::Gracefully | Ended::AtOnce) | Err(_) => Ok(end),
-        Ok(Ended::Failed) => Err(Failure("the balancer failed".to_owned())),
+        Ok(Ended::Failed) => Err(Failure::from("the balancer failed")),
     }
 }
 
@@ -179,7 +198,7 @@ fn reserve() -> Result<[Home; SERVERS], Failure> {
     // As many as there are names.
     homes
         .try_into()
-        .map_err(|_| Failure("a server has no port".to_owned()))
+        .map_err(|_| Failure::from("a server has no port"))
 }
 
 /// All servers, listening. Dropping the future ends those that were started.
@@ -198,9 +217,7 @@ async fn start<R: Runtime>(
     let timer = runtime.timer();
     match timeout(timer, timer.now() + STARTUP, join_all(starts)).await {
         Ok(listen) if listen.iter().all(|listens| *listens == Ok(true)) => Ok(processes),
-        _ => Err(Failure(
-            "the servers were started and do not listen".to_owned(),
-        )),
+        _ => Err(Failure::from("the servers were started and do not listen")),
     }
 }
 

@@ -128,6 +128,7 @@ macro_rules! e2e_suite {
                 the_end_of_the_grace_cuts_what_still_runs
                 the_shutdown_delay_keeps_accepting
                 a_port_in_use_ends_with_1_and_a_message
+                every_port_in_use_is_told_in_its_place
                 an_unreadable_file_ends_with_1_and_its_name
                 mistakes_in_the_file_end_with_1_and_are_all_reported
                 a_key_of_a_later_version_says_so

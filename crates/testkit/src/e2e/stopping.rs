@@ -220,26 +220,62 @@ fn fails(finished: &Finished, code: i32, wanted: &[&str]) {
     }
 }
 
-/// A port that somebody has is an error, also when that is another instance.
+/// A port that somebody has is an error, also when that is another instance, and told like a mistake in the file.
 pub fn a_port_in_use_ends_with_1_and_a_message(binary: &Path) {
     let backend = Backend::saying("ok");
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let address = taken.local_addr().expect("bound").to_string();
-    let config = servers([&backend]).listen(&address).text();
-    fails(
-        &run_with_file(binary, &["run", "--config"], "lb.toml", &config),
-        1,
-        &[&address, "in use"],
-    );
     let first = before(binary, &backend);
-    let address = first.address().to_string();
-    let config = servers([&backend]).listen(&address).text();
+    for address in [taken.local_addr().expect("bound"), first.address()] {
+        let config = servers([&backend]).listen(&address.to_string()).text();
+        fails(
+            &run_with_file(binary, &["run", "--config"], "lb.toml", &config),
+            1,
+            &[
+                &format!("error: listen.web: cannot listen on {address}: "),
+                "in use",
+                "lb.toml:3:7\n",
+                "^ expected a port that nobody else has\n",
+                "= help: another program has it",
+                "1 mistake in ",
+            ],
+        );
+    }
+    assert_eq!(get(first.address(), "/").status(), 200);
+}
+
+/// All addresses that somebody has are told at once, those of the command line at their flags.
+pub fn every_port_in_use_is_told_in_its_place(binary: &Path) {
+    let taken = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").expect("a port"));
+    let [a, b] = taken
+        .each_ref()
+        .map(|taken| taken.local_addr().expect("bound").to_string());
+    let config = format!(
+        "[listen]\na = \"{a}\"\nfree = \"127.0.0.1:0\"\nb = {{ address = \"{b}\" }}\n[pool.app]\nservers = [\"127.0.0.1:9\"]\n"
+    );
     fails(
         &run_with_file(binary, &["run", "--config"], "lb.toml", &config),
         1,
-        &[&address, "in use"],
+        &[
+            "error: listen.a: ",
+            "lb.toml:2:5\n",
+            "error: listen.b.address: ",
+            "lb.toml:4:17\n",
+            "2 mistakes in ",
+        ],
     );
-    assert_eq!(get(first.address(), "/").status(), 200);
+    let to = ["--to", "127.0.0.1:9"];
+    let flags = [&["--listen", &*a, "--listen", &*b], &to[..]].concat();
+    let shown = format!(" | {}\n | ", flags.join(" "));
+    fails(
+        &run(binary, &flags),
+        1,
+        &["error: --listen: ", &shown, "2 mistakes in command line"],
+    );
+    fails(
+        &run(binary, &["demo", "--once", "--listen", &a]),
+        1,
+        &["error: --listen: ", "1 mistake in command line"],
+    );
 }
 
 /// A file that is not there.

@@ -9,7 +9,8 @@ use futures::channel::mpsc;
 use futures::channel::oneshot;
 use lb_core::backend::{Address, Backend};
 use lb_core::config::settings::{
-    DebugSettings, Limits, ListenAddress, Listener, LogSettings, PoolSettings, Settings, Workers,
+    DebugSettings, Limits, ListenAddress, Listener, LogSettings, Origin, PoolSettings, Settings,
+    Workers,
 };
 use lb_core::pool::{MemberView, SharedPool};
 use lb_core::time::WallClock;
@@ -35,6 +36,7 @@ pub fn settings(backends: &[SocketAddr]) -> Settings {
         listeners: vec![Listener {
             name: "web".into(),
             address: ListenAddress::Exact(SocketAddr::new(HOST, PORT)),
+            origin: Origin::default(),
         }],
         pool: PoolSettings::new("app", servers.collect()),
         limits: Limits::default(),
