@@ -13,8 +13,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
-use lb_core::config::settings::{ListenAddress, Listener, Settings};
-use lb_core::config::{self, Mistakes};
+use lb_core::config::settings::{ListenAddress, Listener, Origin, Settings};
+use lb_core::config::{self, Mistakes, Trouble};
 
 /// Bytes of a configuration that are read; a larger one is refused by the parser.
 const FILE_MAX: u64 = 2 << 20;
@@ -241,24 +241,33 @@ fn listen(value: &str) -> Result<Listener, Exit> {
 
 fn load(binary: &str, source: Source, env: Lookup<'_>) -> Result<Run, Exit> {
     let flags = !source.listen.is_empty() || !source.to.is_empty() || source.check.is_some();
-    let file = match source.config {
-        Some(file) => Some(file),
+    let named = match source.config {
+        Some(file) => {
+            let origin = Origin::flag("--config", &file.to_string_lossy());
+            Some((file, origin))
+        }
         // Flags are nearer than the environment.
         None if flags => None,
         None => match env("LB_CONFIG").filter(|file| !file.is_empty()) {
-            Some(file) => Some(file.into()),
+            Some(file) => {
+                let origin = Origin::variable("LB_CONFIG", &file);
+                Some((file.into(), origin))
+            }
             None => return Err(Exit::usage(nothing_given(binary))),
         },
     };
-    let mut settings = match &file {
-        Some(file) => read(file, env)?,
+    let mut settings = match &named {
+        Some((file, origin)) => read(file, origin, env)?,
         None => config::from_flags(&source.listen, &source.to, source.check.as_deref())
             .map_err(|mistakes| Exit::usage(mistakes.to_string()))?,
     };
     if let Some(text) = env("LB_LOG") {
         config::override_log(&mut settings.log, &text).map_err(|mistakes| invalid(&mistakes))?;
     }
-    Ok(Run { settings, file })
+    Ok(Run {
+        settings,
+        file: named.map(|(file, _)| file),
+    })
 }
 
 fn nothing_given(binary: &str) -> String {
@@ -278,19 +287,41 @@ fn invalid(mistakes: &Mistakes) -> Exit {
     Exit::failure(mistakes.to_string())
 }
 
-/// Reads and checks the configuration in `file`.
+/// Reads and checks the configuration in `file`, which is named at `origin`.
 ///
 /// # Errors
 /// The file can't be read, or is wrong.
-pub fn read(file: &Path, env: Lookup<'_>) -> Result<Settings, Exit> {
-    let name = file.display().to_string();
+pub fn read(file: &Path, origin: &Origin, env: Lookup<'_>) -> Result<Settings, Exit> {
     let mut text = Vec::new();
-    let opened = File::open(file);
-    if let Err(error) = opened.and_then(|file| file.take(FILE_MAX).read_to_end(&mut text)) {
-        let name = name.escape_debug();
-        return Err(Exit::failure(format!("error: can't read {name}: {error}")));
-    }
+    File::open(file)
+        .and_then(|file| file.take(FILE_MAX).read_to_end(&mut text))
+        .map_err(|error| unreadable(file, origin, &error))?;
+    let name = file.display().to_string();
     config::parse(&name, &text, env).map_err(|mistakes| invalid(&mistakes))
+}
+
+fn unreadable(file: &Path, origin: &Origin, error: &io::Error) -> Exit {
+    let shown = |path: &Path| path.to_string_lossy().escape_debug().to_string();
+    let help = match error.kind() {
+        io::ErrorKind::NotFound => {
+            "check the path; one without a slash in front begins where this program was started, and --help shows a file to \
+             begin with"
+                .to_owned()
+        }
+        io::ErrorKind::PermissionDenied => {
+            "let the user that runs this read it, and enter the directories above".to_owned()
+        }
+        io::ErrorKind::IsADirectory => {
+            format!("name a file in it, such as {}", shown(&file.join("lb.toml")))
+        }
+        _ => String::new(),
+    };
+    let trouble = Trouble {
+        problem: format!("can't read {}: {error}", shown(file)),
+        expected: "a configuration to read".to_owned(),
+        help,
+    };
+    invalid(&Mistakes::at([(origin, trouble)]))
 }
 
 #[cfg(test)]

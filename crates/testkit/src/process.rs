@@ -53,8 +53,23 @@ pub struct Finished {
 /// # Panics
 /// When it does not end.
 pub fn run(binary: &Path, arguments: &[&str]) -> Finished {
-    let mut child = command(binary)
-        .args(arguments)
+    finish(command(binary).args(arguments))
+}
+
+/// The same with a variable in its environment.
+///
+/// # Panics
+/// When it does not end.
+pub fn run_with_variable(
+    binary: &Path,
+    (name, value): (&str, &str),
+    arguments: &[&str],
+) -> Finished {
+    finish(command(binary).args(arguments).env(name, value))
+}
+
+fn finish(command: &mut Command) -> Finished {
+    let mut child = command
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()

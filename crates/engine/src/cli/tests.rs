@@ -118,19 +118,63 @@ fn check_reports_all_mistakes_of_a_file_with_code_1() {
 }
 
 #[test]
-fn a_file_that_cannot_be_read_is_named_with_the_reason() {
+fn a_file_that_cannot_be_read_is_told_with_who_named_it_and_what_to_do() {
+    let missing = "can't read /nowhere/lb.toml: No such file or directory (os error 2)";
+    let what_to_do = "expected a configuration to read
+ = help: check the path; one without a slash in front begins where this program was started, and --help shows a file to \
+                      begin with
+
+1 mistake in";
     assert_eq!(
         exit("--config /nowhere/lb.toml"),
         Exit {
             code: 1,
-            text: "error: can't read /nowhere/lb.toml: No such file or directory (os error 2)"
-                .to_owned()
+            text: format!(
+                "error: --config: {missing}
+--> command line
+ |
+ | --config /nowhere/lb.toml
+ |          ^^^^^^^^^^^^^^^^ {what_to_do} command line"
+            )
         }
     );
+    let env = |name: &str| (name == "LB_CONFIG").then(|| "/nowhere/lb.toml".to_owned());
+    assert_eq!(
+        parse_with("check", &env).unwrap_err(),
+        Exit {
+            code: 1,
+            text: format!(
+                "error: LB_CONFIG: {missing}
+--> environment
+ |
+ | LB_CONFIG=/nowhere/lb.toml
+ |           ^^^^^^^^^^^^^^^^ {what_to_do} environment"
+            )
+        }
+    );
+}
+
+#[test]
+fn each_reason_why_a_file_cannot_be_read_says_what_to_do() {
+    for (kind, what_to_do) in [
+        (io::ErrorKind::NotFound, "check the path"),
+        (
+            io::ErrorKind::PermissionDenied,
+            "let the user that runs this read it",
+        ),
+        (
+            io::ErrorKind::IsADirectory,
+            "name a file in it, such as a/lb.toml",
+        ),
+    ] {
+        let said = unreadable(Path::new("a"), &Origin::default(), &kind.into());
+        assert_eq!(said.code, 1);
+        assert!(said.text.contains(what_to_do), "{}", said.text);
+    }
     let directory = std::env::temp_dir();
     let exit = exit(&format!("--config {}", directory.display()));
     assert_eq!(exit.code, 1);
-    assert!(exit.text.contains("directory"), "{}", exit.text);
+    assert!(exit.text.contains("name a file in it"), "{}", exit.text);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::setup::{AT_ONCE, before, servers};
 use crate::backend::{Backend, Then};
 use crate::client::{Client, get, get_head};
-use crate::process::{Finished, run, run_with_file};
+use crate::process::{Finished, run, run_with_file, run_with_variable};
 use crate::wait::{Gate, PATIENCE, eventually};
 use crate::wire::{Cut, pattern};
 
@@ -278,11 +278,28 @@ pub fn every_port_in_use_is_told_in_its_place(binary: &Path) {
     );
 }
 
-/// A file that is not there.
+/// A file that is not there: who named it, and what to do.
 pub fn an_unreadable_file_ends_with_1_and_its_name(binary: &Path) {
+    let missing = "/nonexistent/lb.toml";
     for command in ["run", "check"] {
-        let missing = "/nonexistent/lb.toml";
-        fails(&run(binary, &[command, "--config", missing]), 1, &[missing]);
+        fails(
+            &run(binary, &[command, "--config", missing]),
+            1,
+            &[
+                "error: --config: can't read /nonexistent/lb.toml: ",
+                " | --config /nonexistent/lb.toml\n",
+                "= help: check the path",
+            ],
+        );
+        fails(
+            &run_with_variable(binary, ("LB_CONFIG", missing), &[command]),
+            1,
+            &[
+                "error: LB_CONFIG: can't read /nonexistent/lb.toml: ",
+                " | LB_CONFIG=/nonexistent/lb.toml\n",
+                "= help: check the path",
+            ],
+        );
     }
 }
 
