@@ -118,6 +118,8 @@ struct Visit<C: Timer> {
     trail: Trail,
     /// A trusted peer wants to see the decision.
     explain: bool,
+    /// The client takes trailers.
+    trailers: bool,
     /// When the whole exchange must be over.
     total: Instant,
     /// The member that the client was at before.
@@ -229,6 +231,7 @@ impl<T: Transport, C: Timer> Forwarder<T, C> {
             began: now,
             trail: Trail::default(),
             explain: false,
+            trailers: false,
             total: self.rules.total.map_or(Instant::NEVER, |total| now + total),
             shown: self
                 .rules
@@ -254,6 +257,7 @@ impl<T: Transport, C: Timer> Forwarder<T, C> {
             Err(reason) => return Err(Box::new(self.refuse(visit, reason))),
         };
         visit.explain = asked.explain;
+        visit.trailers = asked.trailers;
         let by = self.rules.key.as_ref();
         let key = by.and_then(|by| key::digest_of(by, &head, &self.rules.request.trusted));
         let (mut errand, request) = Errand::new(
@@ -527,6 +531,7 @@ impl<T: Transport, C: Timer> Forwarder<T, C> {
         let context = Context {
             method: &visit.method,
             switching: ends.is_some(),
+            trailers: visit.trailers,
             backend_header: self.rules.backend_header.as_ref(),
             backend: answered.lease.backend(),
         };

@@ -323,6 +323,47 @@ pub fn trailers_go_through_both_ways(binary: &Path) {
     assert_eq!(backend.connections(), 1);
 }
 
+/// Trailers that no `Trailer` field names are left out both ways; an answer has none, and names none, for a client that did
+/// not say that it takes them.
+pub fn trailers_that_nobody_named_or_takes_are_left_out(binary: &Path) {
+    let backend = Backend::start(|talk| {
+        talk.body()?;
+        let named = if talk.is("/named") {
+            "Trailer: X-Named\r\n"
+        } else {
+            ""
+        };
+        talk.send(format!(
+            "HTTP/1.1 200 OK\r\n{named}Transfer-Encoding: chunked\r\n\r\n"
+        ))?;
+        talk.send("3\r\nabc\r\n0\r\nX-Named: 1\r\nX-Other: 2\r\n\r\n")?;
+        Ok(Then::Next)
+    });
+    let proxy = before(binary, &backend);
+    let mut client = Client::connect(proxy.address());
+    let takes = "TE: trailers\r\nConnection: TE\r\n";
+    for (path, takes, field, arrive) in [
+        ("/named", takes, Some("x-named"), &["x-named: 1"][..]),
+        ("/named", "", None, &[]),
+        ("/unnamed", takes, None, &[]),
+    ] {
+        client.send(format!("GET {path} HTTP/1.1\r\nHost: x\r\n{takes}\r\n"));
+        let answer = client.response("GET");
+        assert_eq!(answer.text(), "abc");
+        assert_eq!(
+            answer.head.one("trailer").as_deref(),
+            field,
+            "{path} {takes}"
+        );
+        assert_eq!(trailers(&answer.body), arrive, "{path} {takes}");
+    }
+    client.send(
+        "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\nX-Named: 1\r\n\r\n",
+    );
+    assert_eq!(client.response("POST").text(), "abc");
+    assert_eq!(trailers(&backend.last().body.expect("read")), [""; 0]);
+}
+
 /// The trailer fields of a body, names in lower case.
 pub(super) fn trailers(body: &crate::wire::Received) -> Vec<String> {
     let line = |(name, value): &(String, String)| format!("{}: {value}", name.to_lowercase());

@@ -76,6 +76,7 @@ macro_rules! e2e_suite {
                 pipelined_requests_are_answered_in_order
                 a_kept_connection_that_the_backend_closed_costs_no_request
                 trailers_go_through_both_ways
+                trailers_that_nobody_named_or_takes_are_left_out
                 expect_100_continue_brings_the_100_and_then_the_answer
                 an_http_10_client_gets_what_it_understands
                 an_http_10_server_serves_one_request_per_connection

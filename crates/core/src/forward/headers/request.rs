@@ -49,6 +49,8 @@ pub(in crate::forward) struct Asked {
     pub(in crate::forward) hostless: bool,
     /// Its peer is to be told the decision.
     pub(in crate::forward) explain: bool,
+    /// Its client takes trailers.
+    pub(in crate::forward) trailers: bool,
 }
 
 /// Turns a head as it was received into the head to send. `can_switch`: the client's connection can become a tunnel.
@@ -101,7 +103,9 @@ pub(in crate::forward) fn prepare(
         return Err(Reason::Unsupported("bytes above 0x7F cannot be carried"));
     }
     let trailers = rules.capabilities.trailers;
-    let wants_trailers = trailers && present.any(Present::TE) && accepts_trailers(headers);
+    // HTTP/1.0 has no chunks for trailers to follow.
+    let wants_trailers =
+        trailers && !old_version && present.any(Present::TE) && accepts_trailers(headers);
     let announced = (trailers && shape == Shape::Chunked && present.any(Present::TRAILER))
         .then(|| trailers::announcement(headers))
         .flatten();
@@ -137,6 +141,7 @@ pub(in crate::forward) fn prepare(
         upgrade,
         hostless: !head.headers.contains_key(HOST),
         explain,
+        trailers: wants_trailers,
     })
 }
 

@@ -16,6 +16,8 @@ pub(in crate::forward) struct Context<'a> {
     pub(in crate::forward) method: &'a Method,
     /// The request asked to become a WebSocket, and this response carries the other end of it.
     pub(in crate::forward) switching: bool,
+    /// The client takes trailers.
+    pub(in crate::forward) trailers: bool,
     /// The field that names the backend, if configured.
     pub(in crate::forward) backend_header: Option<&'a HeaderName>,
     /// Who answered.
@@ -37,7 +39,8 @@ pub(in crate::forward) fn prepare(
     check_status(head, context.switching)?;
     let present = Present::in_head(&head.headers);
     let shape = settle_length(head, present, body, context.method)?;
-    let announced = (shape == Shape::Chunked && present.any(Present::TRAILER))
+    // RFC 9110 §6.5.1: who did not say that it takes trailers gets none, so none are promised.
+    let announced = (context.trailers && shape == Shape::Chunked && present.any(Present::TRAILER))
         .then(|| trailers::announcement(&head.headers))
         .flatten();
     names::remove_hop_by_hop(&mut head.headers, present);
@@ -156,6 +159,7 @@ mod tests {
         let context = Context {
             method: &method,
             switching,
+            trailers: true,
             backend_header: switching.then_some(&name),
             backend: &backend,
         };

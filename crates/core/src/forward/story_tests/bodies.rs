@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
-use http::{Method, Response, StatusCode};
+use http::{Method, Response, StatusCode, Version};
 use http_body::Body as _;
 
 use super::super::testing::{Script, frames, poll_body, poll_once, read, run};
@@ -305,6 +305,28 @@ fn trailers_go_both_ways_without_the_forbidden_ones() {
     };
     let down = frame.into_trailers().unwrap();
     assert_eq!((down.len(), &down["x-sum"]), (1, &"1".parse().unwrap()));
+}
+
+#[test]
+fn trailers_are_announced_only_to_a_client_that_takes_them() {
+    for (version, te, announced) in [
+        (Version::HTTP_11, "trailers", true),
+        (Version::HTTP_11, "gzip", false),
+        // What comes to an old client has no chunks, and no place for them.
+        (Version::HTTP_10, "trailers", false),
+    ] {
+        let world = World::new();
+        let mut answer = response(200, Script::new().data("ab").hang().body());
+        let sum = "x-sum".parse().unwrap();
+        answer.headers_mut().insert("trailer", sum);
+        world.script(1, Act::Answer(answer));
+        let mut asked = get("/");
+        *asked.version_mut() = version;
+        asked.headers_mut().insert("te", te.parse().unwrap());
+        let reply = world.forward(asked).response;
+        let told = reply.headers().contains_key("trailer");
+        assert_eq!(told, announced, "{version:?} {te}");
+    }
 }
 
 #[test]
