@@ -211,10 +211,12 @@ fn log(item: Item<'_>) -> LogSettings {
 pub(super) fn access(item: &Item<'_>) -> Option<AccessLog> {
     const EXPECTED: &str = "\"off\", \"errors\", \"all\" or a fraction such as 0.01";
     let share = match item.value() {
-        Value::String(text) => match parse_access(text) {
-            Some(access) => return Some(access),
-            None => {
-                item.word(&["off", "errors", "all"], &[])?;
+        Value::String(text) => match (parse_access(text), text.parse()) {
+            (Some(access), _) => return Some(access),
+            (None, Ok(number)) => number,
+            (None, Err(_)) => {
+                let words = ["off", "errors", "all"];
+                item.fail_unknown(text, words.into_iter(), EXPECTED);
                 return None;
             }
         },

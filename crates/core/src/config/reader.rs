@@ -128,12 +128,22 @@ impl<'r> Item<'r> {
             self.fail_later(&quoted(text));
             return None;
         }
-        let help = match nearest(text, words.iter().chain(later).copied()) {
+        self.fail_unknown(text, words.iter().chain(later).copied(), &expected);
+        None
+    }
+
+    /// Complains that `text` is none of `words`, or whatever else is `expected`.
+    pub(super) fn fail_unknown<'w>(
+        &self,
+        text: &str,
+        words: impl Iterator<Item = &'w str>,
+        expected: &str,
+    ) {
+        let help = match nearest(text, words) {
             Some(word) => format!("did you mean \"{word}\"?"),
             None => String::new(),
         };
-        self.fail(format!("unknown: {}", quoted(text)), &expected, &help);
-        None
+        self.fail(format!("unknown: {}", quoted(text)), expected, &help);
     }
 
     /// A whole number; `why` says what is wrong beyond the bounds.

@@ -306,7 +306,8 @@ pub fn an_unreadable_file_ends_with_1_and_its_name(binary: &Path) {
 /// All mistakes of a file at once, each with its place, a caret and a way out; `run` and `check` agree.
 pub fn mistakes_in_the_file_end_with_1_and_are_all_reported(binary: &Path) {
     let config = "[listen]\nweb = \"127.0.0.1:0\"\n\n[pool.app]\nserver = [\"127.0.0.1:9001\"]\nservers = []\n\
-                  health = { interval = \"2 parsecs\" }\n\n[limits]\nhead-timeout = 10\n";
+                  health = { interval = \"2 parsecs\" }\n\n[limits]\nhead-timeout = 10\n\n\
+                  [log]\naccess = \"some\"\n";
     for command in ["run", "check"] {
         let finished = run_with_file(binary, &[command, "--config"], "lb.toml", config);
         fails(
@@ -320,6 +321,7 @@ pub fn mistakes_in_the_file_end_with_1_and_are_all_reported(binary: &Path) {
                 "^",
                 "servers",
                 "parsecs",
+                "expected \"off\", \"errors\", \"all\" or a fraction such as 0.01",
             ],
         );
     }

@@ -169,7 +169,15 @@ fn values_out_of_bounds_are_refused_with_the_reason() {
         ),
         (
             "[log]\naccess = \"error\"".to_owned(),
-            "log.access: unknown: `error` | \"off\", \"errors\" or \"all\" | did you mean \"errors\"?".to_owned(),
+            "log.access: unknown: `error` | \"off\", \"errors\", \"all\" or a fraction such as 0.01 | did you mean \
+             \"errors\"?"
+                .to_owned(),
+        ),
+        (
+            "[log]\naccess = \"1.5\"".to_owned(),
+            "log.access: found the number 1.5 | \"off\", \"errors\", \"all\" or a fraction such as 0.01 | a fraction lies between \
+             0 and 1"
+                .to_owned(),
         ),
         (
             "[log]\nformat = 1979-05-27".to_owned(),
