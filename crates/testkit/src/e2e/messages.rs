@@ -55,6 +55,23 @@ pub fn path_and_query_go_through_byte_for_byte(binary: &Path) {
     client.send("OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n");
     assert_eq!(client.response("OPTIONS").status(), 200);
     assert_eq!(backend.last().head.target(), "*");
+
+    client.get("/a?b#fragment");
+    assert_eq!(
+        backend.last().head.target(),
+        "/a?b",
+        "a fragment stays here"
+    );
+    // The README names what is refused; clients write it with `%`.
+    let arrived = backend.count();
+    for target in ["/<", "/>", "/`", "/?<", "/?>", "/?\"", "/\u{1}", "/?\u{7f}"] {
+        let answer = exchange(proxy.address(), "GET", get_head(target));
+        assert_eq!(answer.status(), 400, "{target}");
+    }
+    let not_utf8 = b"GET /\xE4 HTTP/1.1\r\nHost: x\r\n\r\n";
+    let answer = exchange(proxy.address(), "GET", not_utf8);
+    assert_eq!(answer.status(), 400);
+    assert_eq!(backend.count(), arrived);
 }
 
 /// Fields of one name keep their number, order and bytes in both directions; hop-by-hop ones end here.
