@@ -110,6 +110,7 @@ macro_rules! e2e_suite {
             stopping {
                 term_lets_running_requests_finish
                 nothing_that_was_sent_before_term_is_lost
+                clients_that_keep_coming_get_an_answer_or_no_connection
                 requests_behind_the_last_one_do_not_cost_its_answer
                 idle_connections_do_not_delay_the_end
                 clients_that_keep_coming_do_not_keep_the_door_open

@@ -9,8 +9,11 @@ use super::setup::{AT_ONCE, before, servers};
 use crate::backend::{Backend, Then};
 use crate::client::{Client, get, get_head};
 use crate::process::{Finished, run, run_with_file};
-use crate::wait::{Gate, PATIENCE, eventually};
+use crate::wait::{Gate, PATIENCE, Watch, eventually};
 use crate::wire::{Cut, pattern};
+
+/// A GET, and nothing more on its connection.
+const CLOSING: &str = "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
 
 /// A backend that holds `/held` until the gate opens, and the gate.
 fn holding() -> (Backend, Arc<Gate>) {
@@ -72,6 +75,39 @@ pub fn nothing_that_was_sent_before_term_is_lost(binary: &Path) {
         for client in fresh.iter_mut().chain(&mut kept) {
             assert_eq!(client.response("GET").text(), "whole");
         }
+        assert_eq!(proxy.wait(PATIENCE).code(), Some(0));
+    }
+}
+
+/// Of clients that keep coming, each with a connection of its own, everybody who gets one gets an answer: none is left in a
+/// queue that closes.
+pub fn clients_that_keep_coming_get_an_answer_or_no_connection(binary: &Path) {
+    let backend = Backend::saying("whole");
+    for _ in 0..3 {
+        let mut proxy = before(binary, &backend);
+        let to = proxy.address();
+        let answers = Watch::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    loop {
+                        let start = Instant::now();
+                        let Ok(mut client) = Client::try_connect(to) else {
+                            return;
+                        };
+                        client.send(CLOSING);
+                        // Who is too slow to say anything may be taken for one that never will.
+                        if start.elapsed() < Duration::from_millis(300) {
+                            assert_eq!(client.response("GET").text(), "whole");
+                            answers.change(|count| *count += 1);
+                        }
+                    }
+                });
+            }
+            let crowd = answers.wait_for(PATIENCE, |count| (*count > 100).then_some(()));
+            proxy.terminate();
+            assert!(crowd.is_some(), "nobody is answered");
+        });
         assert_eq!(proxy.wait(PATIENCE).code(), Some(0));
     }
 }
