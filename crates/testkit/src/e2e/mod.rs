@@ -102,6 +102,7 @@ macro_rules! e2e_suite {
             }
             logs {
                 the_access_log_says_what_was
+                an_ipv4_client_is_logged_by_its_ipv4_address
                 the_error_log_tells_causes_and_is_silent_otherwise
                 a_client_that_left_is_logged_as_499
                 what_clients_send_cannot_forge_a_line
