@@ -65,6 +65,7 @@ macro_rules! e2e_suite {
                 connections_are_kept_on_both_sides
                 pipelined_requests_are_answered_in_order
                 a_kept_connection_that_the_backend_closed_costs_no_request
+                a_backend_that_closes_under_requests_is_soon_known
                 trailers_go_through_both_ways
                 expect_100_continue_brings_the_100_and_then_the_answer
                 an_http_10_client_gets_what_it_understands
