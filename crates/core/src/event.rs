@@ -272,6 +272,10 @@ pub enum End {
     Truncated(BodyCause),
     /// The client went away first.
     ClientGone,
+    /// The process stopped and did not wait for it any longer.
+    Shutdown,
+    /// A bug of ours broke it off.
+    Panicked,
 }
 
 /// What became of the second attempt of a hedged request.
@@ -308,7 +312,7 @@ pub struct Exchange {
     pub method: Method,
     /// The request's target.
     pub uri: Uri,
-    /// The status sent; `None` if the client left before there was one.
+    /// The status sent; `None` if it was over before there was one.
     pub status: Option<StatusCode>,
     /// Bytes of response body handed on.
     pub body_bytes: u64,

@@ -94,6 +94,9 @@ impl Listen for Listener {
         let (stream, peer) = self.0.accept().await?;
         Ok((HyperStream::new(stream), peer))
     }
+    fn shut(&self) {
+        lb_engine::io::shut(&self.0);
+    }
 }
 
 thread_local! {

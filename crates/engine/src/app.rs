@@ -14,7 +14,7 @@ use futures::channel::oneshot;
 use futures::future::{Either, join_all, join3, select};
 use futures::stream::{Stream, StreamExt as _};
 use lb_core::backend::Address;
-use lb_core::config::settings::{Listener, Settings};
+use lb_core::config::settings::{Limits, Listener, Settings};
 use lb_core::event::Observer;
 use lb_core::forward::{Forwarder, Shared};
 use lb_core::health::monitor;
@@ -119,6 +119,7 @@ impl<R: Runtime> App<R> {
             runtime: runtime.clone(),
             settings,
             pool,
+            shared,
             names,
             drain,
             log: setup.log,
@@ -237,6 +238,7 @@ pub struct Control<R: Runtime> {
     runtime: R,
     settings: Arc<Settings>,
     pool: Arc<SharedPool>,
+    shared: Arc<Shared>,
     names: Arc<Names>,
     drain: Arc<Drain>,
     log: Log,
@@ -314,6 +316,7 @@ impl<R: Runtime> Control<R> {
         let Self {
             runtime,
             settings,
+            shared,
             drain,
             log,
             finished,
@@ -351,46 +354,39 @@ impl<R: Runtime> Control<R> {
                 ),
             ],
         );
-        if !limits.shutdown_delay.is_zero() {
-            let delay = timer.sleep_until(started + limits.shutdown_delay);
-            if let Either::Right(_) = select(pin!(delay), pin!(second(&mut signals))).await {
-                return at_once(timer, &drain, workers).await;
-            }
-        }
-        drain.advance(Phase::Draining);
-        let deadline = timer.now() + limits.shutdown_grace;
-        let drained = {
-            let drained = pin!(timeout(timer, deadline, workers.as_mut()));
-            match select(pin!(second(&mut signals)), drained).await {
-                Either::Left(_) => None,
-                Either::Right((drained, _)) => Some(drained),
+        let orderly = {
+            let winding_down = wind_down(timer, limits, &drain, &shared, workers.as_mut());
+            match select(pin!(winding_down), pin!(second(&mut signals))).await {
+                Either::Left((result, _)) => Some(result),
+                Either::Right(_) => None,
             }
         };
-        let result = match drained {
-            None => return at_once(timer, &drain, workers).await,
-            Some(Ok(result)) => result,
-            Some(Err(_)) => {
-                drain.advance(Phase::Cut);
-                match select(pin!(second(&mut signals)), workers).await {
-                    Either::Left(_) => return Ended::AtOnce,
-                    Either::Right((result, _)) => result,
-                }
+        let at_once = orderly.is_none();
+        let result = match orderly {
+            Some(result) => Ok(result),
+            None => {
+                cut(&drain, &shared);
+                timeout(timer, timer.now() + AT_ONCE, workers).await
             }
         };
+        let took = timer.now().saturating_since(started).as_secs_f64();
+        let mut fields = vec![("after_s", Field::Number(took))];
         match result {
-            Ok(cut) => {
-                let took = timer.now().saturating_since(started).as_secs_f64();
-                log.say(
-                    Level::Info,
-                    "stopped",
-                    &[("after_s", Field::Number(took)), ("cut", Field::count(cut))],
-                );
-                Ended::Gracefully
-            }
-            Err(error) => {
+            Ok(Ok(cut)) => fields.push(("cut", Field::count(cut))),
+            Ok(Err(error)) => {
                 worker_failed(&log, Some(error));
-                Ended::Failed
+                return Ended::Failed;
             }
+            // Nobody waits for workers that are not ready to go at once.
+            Err(_) => {}
+        }
+        if at_once {
+            fields.push(("cause", Field::Text(&"a second signal")));
+        }
+        log.say(Level::Info, "stopped", &fields);
+        match at_once {
+            true => Ended::AtOnce,
+            false => Ended::Gracefully,
         }
     }
 }
@@ -410,15 +406,30 @@ fn client<N: Net, C: Timer>(
     Client::new(net.clone(), timer.clone(), names, client, rng.split())
 }
 
-/// Lets the workers cut what runs, so that no answer that breaks off looks complete; waits for none that does not.
-async fn at_once(
+/// The orderly end, to be told how many exchanges had to be cut all the same.
+async fn wind_down(
     timer: &impl Timer,
+    limits: &Limits,
     drain: &Drain,
-    workers: impl Future<Output = io::Result<usize>> + Unpin,
-) -> Ended {
+    shared: &Shared,
+    mut workers: impl Future<Output = io::Result<usize>> + Unpin,
+) -> io::Result<usize> {
+    if !limits.shutdown_delay.is_zero() {
+        timer.sleep_until(timer.now() + limits.shutdown_delay).await;
+    }
+    drain.advance(Phase::Draining);
+    let deadline = timer.now() + limits.shutdown_grace;
+    if let Ok(result) = timeout(timer, deadline, &mut workers).await {
+        return result;
+    }
+    cut(drain, shared);
+    workers.await
+}
+
+/// Lets the workers cut what runs, so that no answer that breaks off looks complete, and no client is blamed for it.
+fn cut(drain: &Drain, shared: &Shared) {
+    shared.cut();
     drain.advance(Phase::Cut);
-    let _ = timeout(timer, timer.now() + AT_ONCE, workers).await;
-    Ended::AtOnce
 }
 
 /// Completes at the next request to stop; later reloads do not count.

@@ -4,10 +4,13 @@
 use std::cell::RefCell;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::os::fd::AsFd;
 
 use hyper::rt::ReadBufCursor;
 use lb_core::config::settings::ListenAddress;
 use socket2::{Domain, Protocol, Socket, Type};
+#[cfg(target_os = "linux")]
+use socket2::{SockFilter, SockRef};
 
 /// Bytes that [`fill`] asks for at most.
 pub const FILL_MAX: usize = 64 * 1024;
@@ -78,6 +81,38 @@ pub fn bind(address: ListenAddress, count: usize) -> io::Result<Vec<TcpListener>
         .collect()
 }
 
+/// Keeps newcomers out of a listener's queue, on Linux: what [`Listen::shut`](crate::rt::Listen::shut) is for.
+pub fn shut(listener: &impl AsFd) {
+    #[cfg(target_os = "linux")]
+    {
+        // Where it fails, it is as on other systems.
+        let _ = SockRef::from(listener).attach_filter(&newcomers_dropped());
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = listener;
+}
+
+/// A program for the kernel's packet filter, which sees a segment from its TCP header on: it drops those that begin a
+/// handshake, with SYN and without ACK. The client sends them again after a second, and is refused then, or let in by
+/// whoever listens there next.
+#[cfg(target_os = "linux")]
+fn newcomers_dropped() -> [SockFilter; 5] {
+    const LOAD_BYTE: u16 = 0x30;
+    const AND: u16 = 0x54;
+    const JUMP_UNLESS_EQUAL: u16 = 0x15;
+    const RETURN: u16 = 0x06;
+    const FLAGS_AT: u32 = 13;
+    const SYN: u32 = 0x02;
+    const ACK: u32 = 0x10;
+    [
+        SockFilter::new(LOAD_BYTE, 0, 0, FLAGS_AT),
+        SockFilter::new(AND, 0, 0, SYN | ACK),
+        SockFilter::new(JUMP_UNLESS_EQUAL, 0, 1, SYN),
+        SockFilter::new(RETURN, 0, 0, 0),
+        SockFilter::new(RETURN, 0, 0, u32::MAX),
+    ]
+}
+
 fn bind_first(address: SocketAddr) -> io::Result<Socket> {
     let socket = unbound(address)?;
     socket.bind(&address.into())?;
@@ -100,4 +135,51 @@ fn unbound(address: SocketAddr) -> io::Result<Socket> {
     socket.set_tcp_nodelay(true)?;
     socket.set_nonblocking(true)?;
     Ok(socket)
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::TcpStream;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_shut_listener_has_those_who_came_before_and_nobody_else() {
+        // Loopback connects at once or not at all.
+        let at_once = Duration::from_millis(50);
+        let addresses: [SocketAddr; 2] = [
+            (Ipv4Addr::LOCALHOST, 0).into(),
+            (Ipv6Addr::LOCALHOST, 0).into(),
+        ];
+        let listeners = addresses.map(|address| bind(ListenAddress::Exact(address), 1));
+        let any = bind(ListenAddress::Any(0), 1).unwrap();
+        // Not every machine has IPv6.
+        for listener in listeners.into_iter().flatten().chain([any]).flatten() {
+            let port = listener.local_addr().unwrap().port();
+            let address = match listener.local_addr().unwrap().ip() {
+                ip if ip.is_unspecified() => (Ipv4Addr::LOCALHOST, port).into(),
+                ip => (ip, port).into(),
+            };
+            let mut client = TcpStream::connect_timeout(&address, at_once).unwrap();
+            shut(&listener);
+            let late = TcpStream::connect_timeout(&address, at_once);
+            assert_eq!(late.unwrap_err().kind(), io::ErrorKind::TimedOut);
+            let (mut server, _) = listener.accept().unwrap();
+            assert_eq!(
+                listener.accept().unwrap_err().kind(),
+                io::ErrorKind::WouldBlock
+            );
+            drop(listener);
+            client.write_all(b"question").unwrap();
+            let mut question = [0; 8];
+            server.read_exact(&mut question).unwrap();
+            server.write_all(b"answer").unwrap();
+            drop(server);
+            let mut answer = String::new();
+            client.read_to_string(&mut answer).unwrap();
+            assert_eq!((&question, answer.as_str()), (b"question", "answer"));
+        }
+    }
 }

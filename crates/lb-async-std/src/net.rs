@@ -83,6 +83,10 @@ impl Listen for AsyncStdListener {
         // Who connects has something to say: mostly it is here already.
         Ok((AsyncStdStream::new(socket, Readiness::untried()), peer))
     }
+
+    fn shut(&self) {
+        lb_engine::io::shut(&self.0);
+    }
 }
 
 impl Read for AsyncStdStream {

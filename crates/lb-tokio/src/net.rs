@@ -61,4 +61,8 @@ impl Listen for TokioListener {
         let (stream, peer) = self.0.accept().await?;
         Ok((TokioIo::new(stream), peer))
     }
+
+    fn shut(&self) {
+        lb_engine::io::shut(&self.0);
+    }
 }

@@ -50,6 +50,14 @@ impl Client {
         Self::over(TcpStream::connect(to).unwrap_or_else(|error| panic!("connect {to}: {error}")))
     }
 
+    /// Connects.
+    ///
+    /// # Errors
+    /// Nobody listens there, or not any more.
+    pub fn try_connect(to: SocketAddr) -> std::io::Result<Self> {
+        TcpStream::connect(to).map(Self::over)
+    }
+
     /// Connects with kernel buffers of about this size, so that a slow reader is felt at once.
     ///
     /// # Panics

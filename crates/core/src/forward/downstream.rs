@@ -15,9 +15,11 @@ pub struct Downstream {
 }
 
 impl Downstream {
-    /// A connection from `peer`; `secure` if it is one over TLS.
-    pub fn new(peer: SocketAddr, secure: bool) -> Self {
-        let address = peer.ip().to_canonical().to_string();
+    /// A connection from `peer`; `secure` if it is one over TLS. An IPv4 address that is mapped into IPv6, as on a socket
+    /// for both, is taken as the IPv4 address that it is.
+    pub fn new(mut peer: SocketAddr, secure: bool) -> Self {
+        peer.set_ip(peer.ip().to_canonical());
+        let address = peer.ip().to_string();
         Self {
             peer,
             secure,
@@ -52,8 +54,33 @@ impl Downstream {
         self.secure
     }
 
-    /// The client's IP address, an IPv4 one mapped into IPv6 as the IPv4 one that it is.
+    /// The client's IP address.
     pub(super) fn address(&self) -> &HeaderValue {
         &self.address
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ipv4_client_is_one_also_where_it_comes_over_an_ipv6_socket() {
+        let from = |peer: &str| {
+            let from = Downstream::new(peer.parse().unwrap(), false);
+            (from.peer().to_string(), from.address().clone())
+        };
+        let plain = from("192.0.2.7:1234");
+        assert_eq!(
+            plain,
+            (
+                "192.0.2.7:1234".into(),
+                HeaderValue::from_static("192.0.2.7")
+            )
+        );
+        assert_eq!(from("[::ffff:192.0.2.7]:1234"), plain);
+        for peer in ["[2001:db8::7]:1234", "[fe80::7%2]:1234"] {
+            assert_eq!(from(peer).0, peer);
+        }
     }
 }

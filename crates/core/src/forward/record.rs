@@ -10,20 +10,20 @@ use http::{HeaderValue, StatusCode};
 use super::Shared;
 use crate::decision::Decision;
 use crate::error::{BodyCause, Reason};
-use crate::event::{End, Exchange, Hedge, Observer};
+use crate::event::{End, Exchange, Hedge};
 use crate::pool::{Lease, Outcome};
 use crate::time::{Instant, Timer};
 
-/// An open record. Dropping it reports that the client went away.
+/// An open record. Dropping it reports who ended the exchange: mostly a client that went away.
 pub(super) struct Record<C: Timer> {
     /// Nothing where nobody wants to hear of it.
-    open: Option<(Arc<dyn Observer>, Exchange)>,
+    open: Option<(Arc<Shared>, Exchange)>,
     timer: C,
 }
 
 impl<C: Timer> Record<C> {
     pub(super) fn open(
-        shared: &Shared,
+        shared: &Arc<Shared>,
         timer: &C,
         head: &Parts,
         id: &HeaderValue,
@@ -48,7 +48,7 @@ impl<C: Timer> Record<C> {
                 decision: None,
                 end: End::ClientGone,
             };
-            (Arc::clone(&shared.observer), exchange)
+            (Arc::clone(shared), exchange)
         });
         Self {
             open,
@@ -125,10 +125,21 @@ impl<C: Timer> Record<C> {
 
     /// The exchange is over; later calls do nothing.
     pub(super) fn close(&mut self, end: End, now: Instant) {
-        if let Some((observer, mut exchange)) = self.open.take() {
+        if let Some((shared, mut exchange)) = self.open.take() {
             exchange.duration = now.saturating_since(exchange.started);
             exchange.end = end;
-            observer.exchange(&exchange);
+            shared.observer.exchange(&exchange);
+        }
+    }
+
+    /// What it means that the exchange is dropped now.
+    fn dropped(&self) -> End {
+        if std::thread::panicking() {
+            return End::Panicked;
+        }
+        match &self.open {
+            Some((shared, _)) if shared.is_cut() => End::Shutdown,
+            _ => End::ClientGone,
         }
     }
 }
@@ -136,8 +147,13 @@ impl<C: Timer> Record<C> {
 impl<C: Timer> Drop for Record<C> {
     fn drop(&mut self) {
         if self.open.is_some() {
+            let end = self.dropped();
+            if end == End::Panicked {
+                // What a front end answers that catches it.
+                self.answered(Reason::Internal.status());
+            }
             let now = self.timer.now();
-            self.close(End::ClientGone, now);
+            self.close(end, now);
         }
     }
 }
@@ -201,7 +217,7 @@ impl<C: Timer> Drop for Ending<C> {
         if self.lease.is_some() {
             let now = self.record.timer.now();
             let end = if now < self.until {
-                End::ClientGone
+                self.record.dropped()
             } else {
                 End::Truncated(BodyCause::Deadline)
             };

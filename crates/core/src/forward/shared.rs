@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::budget::Budget;
 use super::hedge::{HedgeCounts, HedgeTally};
@@ -19,6 +20,7 @@ pub struct Shared {
     pub(super) budget: Budget,
     pub(super) memory: Arc<Memory>,
     pub(super) hedges: HedgeTally,
+    cut: AtomicBool,
 }
 
 impl Shared {
@@ -34,7 +36,18 @@ impl Shared {
             budget: Budget::new(settings.pool.limits.retry_budget_percent),
             memory: Arc::default(),
             hedges: HedgeTally::default(),
+            cut: AtomicBool::new(false),
         })
+    }
+
+    /// To be called before a process that stops cuts what still runs: exchanges that are dropped from now on were not left by
+    /// their clients, and are told as [`End::Shutdown`](crate::event::End::Shutdown).
+    pub fn cut(&self) {
+        self.cut.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_cut(&self) -> bool {
+        self.cut.load(Ordering::Relaxed)
     }
 
     /// Second attempts beside the first, since the start.

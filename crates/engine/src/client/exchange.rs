@@ -11,7 +11,7 @@ use http::{HeaderName, HeaderValue, Request, Response, StatusCode, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use lb_core::body::Body;
-use lb_core::error::{BoxError, TransportError};
+use lb_core::error::{BoxError, Cause, TransportError};
 use lb_core::time::Timer;
 use lb_core::upgrade::{Duplex, UpgradeHandle};
 
@@ -101,7 +101,11 @@ pub(super) async fn exchange<S: Stream, C: Timer>(
                 }
                 None => {
                     let error = link.error.take().unwrap_or(error.into_error());
-                    Failure::Failed(exchange_failure(error, &link.facts))
+                    let failure = exchange_failure(error, &link.facts);
+                    if failure.cause == Cause::Closed {
+                        idle.closed(&link);
+                    }
+                    Failure::Failed(failure)
                 }
             });
         }

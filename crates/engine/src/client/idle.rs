@@ -12,13 +12,16 @@ use super::habit::Habit;
 use super::link::{Link, Stream};
 use crate::rt::glance;
 
+/// A server that closes a connection so long after a request was sent on it has read the request.
+const CROSSING: Duration = Duration::from_secs(1);
+
 /// How long those may rest of which there are more than are to be kept.
 const SURPLUS_REST: Duration = Duration::from_secs(2);
 
 /// The idle connections of one client: per server a stack, the one used last on top.
 ///
-/// Nobody watches them. One is looked at when it is taken out, and all of them by the sweep. What is seen then of a
-/// server's [`Habit`] outlives its connections.
+/// Nobody watches them. One is looked at when it is taken out, and all of them by the sweep. What is seen then, or under a
+/// request, of a server's [`Habit`] outlives its connections.
 ///
 /// Only the sweep closes those of which there are too many, once they were not needed for a while: under load
 /// connections come back and go out again in bursts, and who closes the top of each burst opens it anew. There are
@@ -59,6 +62,7 @@ impl<S: Stream> Stack<S> {
     fn take(&mut self, patience: Duration, now: Instant) -> Option<Box<Link<S>>> {
         while let Some(mut kept) = self.kept.pop() {
             if kept.is_good(&mut self.habit, patience, now) {
+                kept.link.taken = Some((now, now.saturating_since(kept.since)));
                 return Some(kept.link);
             }
         }
@@ -131,6 +135,19 @@ impl<S: Stream, C: Timer> Idle<S, C> {
                 since,
                 seen: since,
             });
+        }
+    }
+
+    /// A connection was closed before its answer began. If it had been kept, the close and the request may have crossed:
+    /// then it is one of the server's habit.
+    pub(super) fn closed(&self, link: &Link<S>) {
+        let now = self.timer.now();
+        if let Some((taken, rested)) = link.taken
+            && now.saturating_since(taken) < CROSSING
+        {
+            let mut stacks = self.stacks();
+            let stack = stacks.entry(link.address.clone()).or_default();
+            stack.habit.closed(link.served, rested, now);
         }
     }
 

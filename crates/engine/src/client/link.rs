@@ -35,6 +35,8 @@ pub(super) struct Link<S: Stream> {
     pub(super) expires: Instant,
     /// How many requests it has served.
     pub(super) served: u32,
+    /// When it was taken for its present request, and how long it had rested then; nothing where it is new.
+    pub(super) taken: Option<(Instant, Duration)>,
     /// How long it may rest, if its server said so.
     pub(super) rest: Option<Duration>,
     /// Whether it may serve another request once this one is over.
@@ -67,6 +69,7 @@ impl<S: Stream> Link<S> {
             address,
             expires,
             served: 0,
+            taken: None,
             rest: None,
             reusable: true,
             error: None,

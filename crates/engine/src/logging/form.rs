@@ -1,6 +1,6 @@
 //! The two forms of a line, and what both say about an exchange.
 
-use lb_core::error::BodyCause;
+use lb_core::error::{BodyCause, Reason};
 use lb_core::event::{Adapted, End, Exchange, State, Transition};
 
 use super::clock::Timestamp;
@@ -59,9 +59,10 @@ pub(super) fn level(transition: &Transition<'_>) -> Level {
     }
 }
 
-/// The status sent, or 499 if the client left before there was one.
-pub(super) fn status(exchange: &Exchange) -> u16 {
-    exchange.status.map_or(499, |status| status.as_u16())
+/// The status sent, or 499 if the client left before there was one; none if it was the process that ended before.
+pub(super) fn status(exchange: &Exchange) -> Option<u16> {
+    let left = || (exchange.end == End::ClientGone).then_some(499);
+    exchange.status.map(|status| status.as_u16()).or_else(left)
 }
 
 /// Why the exchange did not go as it should: a short stable word.
@@ -72,6 +73,8 @@ pub(super) fn cause(exchange: &Exchange) -> Option<&'static str> {
     match exchange.end {
         End::Complete => None,
         End::ClientGone => Some("client-gone"),
+        End::Shutdown => Some("shutdown"),
+        End::Panicked => Some(Reason::Internal.as_str()),
         End::Truncated(cause) => Some(match cause {
             BodyCause::Closed => "answer-closed",
             BodyCause::Invalid => "answer-invalid",

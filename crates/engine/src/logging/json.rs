@@ -63,7 +63,10 @@ pub(super) fn exchange(time: Timestamp, exchange: &Exchange) -> String {
     object.text("client", &exchange.client.to_string());
     object.text("method", &clean(exchange.method.as_str().as_bytes()));
     object.text("path", &clean(exchange.uri.path().as_bytes()));
-    object.number("status", status(exchange));
+    match status(exchange) {
+        Some(status) => object.number("status", status),
+        None => object.number("status", "null"),
+    }
     object.number("bytes", exchange.body_bytes);
     object.number(
         "duration",

@@ -221,6 +221,20 @@ fn a_client_that_left_before_an_answer_is_499() {
 }
 
 #[test]
+fn what_the_process_cut_before_an_answer_has_no_status_and_says_why() {
+    let (text, json) = both(|log| {
+        log.exchange(&Exchange {
+            status: None,
+            end: End::Shutdown,
+            ..exchange()
+        });
+    });
+    assert!(text.contains("Z -     GET"), "{text}");
+    assert!(text.contains(" cause=shutdown "), "{text}");
+    assert!(json.contains("\"status\":null,"), "{json}");
+}
+
+#[test]
 fn a_truncated_answer_keeps_its_status_and_says_why() {
     let (text, _) = both(|log| {
         log.exchange(&Exchange {

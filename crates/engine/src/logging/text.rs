@@ -69,9 +69,9 @@ pub(super) fn adapted(time: Timestamp, adapted: &Adapted<'_>) -> String {
 /// `TIME status METHOD duration bytes path -> pool/member from client`, then what is out of the ordinary, then the id, then the decision
 /// behind a local answer.
 pub(super) fn exchange(time: Timestamp, exchange: &Exchange) -> String {
+    let status = status(exchange).map_or("-".to_owned(), |status| status.to_string());
     let mut line = format!(
-        "{time} {:<5} {:<7} {:>8} {:>9}B {} -> {}",
-        status(exchange),
+        "{time} {status:<5} {:<7} {:>8} {:>9}B {} -> {}",
         clean(exchange.method.as_str().as_bytes()),
         duration(exchange.duration),
         exchange.body_bytes,

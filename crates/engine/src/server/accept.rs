@@ -22,8 +22,11 @@ const REST: Duration = Duration::from_millis(20);
 /// A listener is empty when nothing came for so long: readiness may lag behind the queue.
 const QUIET: Duration = Duration::from_millis(20);
 
-/// And it is closed after so long, empty or not.
+/// After so long nobody is waited for: what is queued then is taken.
 const CLOSING: Duration = Duration::from_millis(250);
+
+/// And after so long the listener is closed, empty or not.
+const CLOSED: Duration = Duration::from_millis(500);
 
 /// Connections accepted before the connections of the same worker have their turn: a flood must not keep it from those
 /// that it has.
@@ -113,7 +116,8 @@ impl<C: Timer> Acceptor<C> {
         let mut draining = pin!(self.drain.reached(Phase::Draining));
         let mut troubled = false;
         let mut in_a_row = 0;
-        loop {
+        // Asked each time, because a crowd may leave no moment in which nobody is there to be accepted.
+        while !self.drain.has_reached(Phase::Draining) {
             if !self.slots.have_room() {
                 match self.rest(&mut draining).await {
                     Rest::Over => continue,
@@ -148,18 +152,34 @@ impl<C: Timer> Acceptor<C> {
                 Either::Right(_) => break,
             }
         }
-        // Clients that keep coming must not keep the door open: what is queued now is taken, not whatever follows.
-        let closing = self.timer.now() + CLOSING;
-        while self.slots.have_room() {
-            let patience = closing.min(self.timer.now() + QUIET);
-            match timeout(&self.timer, patience, listener.accept()).await {
-                Ok(Ok((stream, peer))) => start(stream, peer, self.slots.take()),
-                Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionAborted => {}
-                Ok(Err(_)) | Err(_) => break,
-            }
-            if self.timer.now() >= closing {
+        self.empty(listener, start).await;
+    }
+
+    /// Takes what is queued, and closes the listener. Where newcomers can't be kept out of the queue, clients that keep
+    /// coming must not keep the door open for ever.
+    async fn empty<L: Listen>(
+        &self,
+        mut listener: L,
+        mut start: impl FnMut(L::Stream, SocketAddr, Slot),
+    ) {
+        listener.shut();
+        let began = self.timer.now();
+        let mut now = began;
+        while now < began + CLOSED {
+            let patience = (began + CLOSING).min(now + QUIET);
+            if self.slots.have_room() {
+                match timeout(&self.timer, patience, listener.accept()).await {
+                    Ok(Ok((stream, peer))) => start(stream, peer, self.slots.take()),
+                    Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                    Ok(Err(_)) | Err(_) => break,
+                }
+            } else if now < patience {
+                // Connections that end make room.
+                self.timer.sleep_until(patience).await;
+            } else {
                 break;
             }
+            now = self.timer.now();
         }
     }
 
@@ -223,6 +243,35 @@ mod tests {
         }
     }
 
+    /// The same, where each accept takes so long.
+    struct Slow(Queue, Duration, HandTimer);
+
+    impl Listen for Slow {
+        type Stream = ();
+
+        async fn accept(&mut self) -> io::Result<((), SocketAddr)> {
+            let accepted = self.0.accept().await;
+            self.2.advance(self.1);
+            accepted
+        }
+    }
+
+    /// How many of the clients in such a queue an acceptor takes that finds the process draining.
+    fn taken_while_draining(queued: usize, pace: Duration) -> usize {
+        let acceptor = acceptor(&Slots::new(usize::MAX));
+        let timer = acceptor.timer.clone();
+        acceptor.drain.advance(Phase::Draining);
+        let mut taken = 0;
+        let listener = Slow(Queue(queued), pace, timer.clone());
+        let mut run = Box::pin(acceptor.run(listener, |(), _, _| taken += 1));
+        if run.as_mut().now_or_never().is_none() {
+            timer.advance(QUIET);
+            assert!(run.as_mut().now_or_never().is_some(), "it is still open");
+        }
+        drop(run);
+        taken
+    }
+
     fn acceptor(slots: &Arc<Slots>) -> Acceptor<HandTimer> {
         let (log, _) = Log::new(LogSettings::default(), false, SystemClock, Rng::new(1));
         Acceptor {
@@ -284,5 +333,45 @@ mod tests {
         assert!(run.as_mut().now_or_never().is_none());
         drop(run);
         assert_eq!(open.len(), 32);
+    }
+
+    #[test]
+    fn an_empty_queue_is_closed_when_nobody_has_come_for_a_moment() {
+        assert_eq!(taken_while_draining(0, Duration::ZERO), 0);
+        assert_eq!(taken_while_draining(3, Duration::ZERO), 3);
+    }
+
+    #[test]
+    fn who_is_queued_when_the_time_for_waiting_is_over_is_still_taken() {
+        assert_eq!(taken_while_draining(3, CLOSING / 2), 3);
+    }
+
+    #[test]
+    fn clients_that_never_cease_to_come_do_not_keep_the_door_open() {
+        let pace = Duration::from_millis(10);
+        assert_eq!(taken_while_draining(usize::MAX, pace), 50);
+    }
+
+    #[test]
+    fn a_place_that_becomes_free_while_the_process_drains_is_for_whoever_is_queued() {
+        let slots = Slots::new(0);
+        let open = Mutex::new(Vec::new());
+        let acceptor = acceptor(&slots);
+        let timer = acceptor.timer.clone();
+        acceptor.drain.advance(Phase::Draining);
+        let start = |(), _, slot| open.lock().unwrap().push(slot);
+        let mut run = Box::pin(acceptor.run(Queue(BEYOND + 2), start));
+        let mut step = || {
+            timer.advance(QUIET);
+            run.as_mut().now_or_never().is_some()
+        };
+        assert!(!step());
+        assert_eq!(open.lock().unwrap().len(), BEYOND);
+        open.lock().unwrap().pop();
+        assert!(!step());
+        assert_eq!(open.lock().unwrap().len(), BEYOND);
+        timer.advance(CLOSING);
+        assert!(step(), "one too many is not waited for");
+        assert_eq!(slots.beyond.load(Ordering::Relaxed), BEYOND);
     }
 }

@@ -151,7 +151,7 @@ pub(crate) async fn serve<N, T, C>(
                     Level::Warn,
                     "malformed request",
                     &[
-                        ("client", Field::Text(&peer)),
+                        ("client", Field::Text(&link.downstream.peer())),
                         ("cause", Field::Text(&error)),
                         ("unsaid", Field::Number(unsaid as f64)),
                     ],

@@ -1,5 +1,6 @@
 //! The access log: one line per exchange, with what an operator asks for.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 
 use super::setup::{before, servers};
@@ -33,6 +34,23 @@ pub fn the_access_log_says_what_was(binary: &Path) {
     for key in ["time", "duration"] {
         assert!(!line[key].is_null(), "{key} in {line}");
     }
+}
+
+/// On a listener for both families an IPv4 client has its IPv4 address, as the server is told it.
+pub fn an_ipv4_client_is_logged_by_its_ipv4_address(binary: &Path) {
+    let backend = Backend::saying("ok");
+    let proxy = servers([&backend]).listen(":0").access("all").start(binary);
+    let to = SocketAddr::from((Ipv4Addr::LOCALHOST, proxy.address().port()));
+    let mut client = Client::connect(to);
+    let address = client.local().to_string();
+    client.send(with_id("/", "plain")).response("GET");
+    let line = proxy.wait_for_event("request", |line| line["request_id"] == "plain");
+    assert_eq!(line["client"], *address, "{line}");
+    let mut client = Client::connect(to);
+    let address = client.local().to_string();
+    client.send("?\r\n\r\n").response("GET");
+    let line = proxy.wait_for_event("malformed request", |_| true);
+    assert_eq!(line["client"], *address, "{line}");
 }
 
 /// `access = "errors"`: what went well is silent; what failed is told with its cause.

@@ -311,6 +311,24 @@ pub fn a_kept_connection_that_the_backend_closed_costs_no_request(binary: &Path)
     assert_eq!(arrived, 2 * ROUNDS - lost, "each was sent once");
 }
 
+/// A backend that gives up each connection just as its second request comes, and never says so, fails a few that may not
+/// be repeated; then it is known, and each request gets a connection of its own.
+pub fn a_backend_that_closes_under_requests_is_soon_known(binary: &Path) {
+    let backend = Backend::start(|talk| {
+        talk.answer(200, &[], "ok")?;
+        let _ = talk.incoming().piece();
+        Ok(Then::Close)
+    });
+    let proxy = before(binary, &backend);
+    let mut client = Client::connect(proxy.address());
+    let post = "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n";
+    let statuses: Vec<u16> = (0..20)
+        .map(|_| client.send(post).response("POST").status())
+        .collect();
+    assert_eq!(statuses[..2], [200, 502], "{statuses:?}");
+    assert_eq!(statuses[10..], [200; 10], "{statuses:?}");
+}
+
 /// Trailers reach the other side in both directions, behind bodies that stay whole.
 pub fn trailers_go_through_both_ways(binary: &Path) {
     let backend = Backend::start(|talk| {

@@ -75,6 +75,7 @@ macro_rules! e2e_suite {
                 connections_are_kept_on_both_sides
                 pipelined_requests_are_answered_in_order
                 a_kept_connection_that_the_backend_closed_costs_no_request
+                a_backend_that_closes_under_requests_is_soon_known
                 trailers_go_through_both_ways
                 trailers_that_nobody_named_or_takes_are_left_out
                 expect_100_continue_brings_the_100_and_then_the_answer
@@ -113,6 +114,7 @@ macro_rules! e2e_suite {
             }
             logs {
                 the_access_log_says_what_was
+                an_ipv4_client_is_logged_by_its_ipv4_address
                 the_error_log_tells_causes_and_is_silent_otherwise
                 a_client_that_left_is_logged_as_499
                 what_clients_send_cannot_forge_a_line
@@ -121,6 +123,7 @@ macro_rules! e2e_suite {
             stopping {
                 term_lets_running_requests_finish
                 nothing_that_was_sent_before_term_is_lost
+                clients_that_keep_coming_get_an_answer_or_no_connection
                 requests_behind_the_last_one_do_not_cost_its_answer
                 idle_connections_do_not_delay_the_end
                 clients_that_keep_coming_do_not_keep_the_door_open

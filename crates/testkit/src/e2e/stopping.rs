@@ -5,12 +5,18 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use serde_json::json;
+
 use super::setup::{AT_ONCE, before, servers};
+use super::tunnel::{AGREE, ASK};
 use crate::backend::{Backend, Then};
 use crate::client::{Client, get, get_head};
 use crate::process::{Finished, run, run_with_file, run_with_variable};
-use crate::wait::{Gate, PATIENCE, eventually};
+use crate::wait::{Gate, PATIENCE, Watch, eventually};
 use crate::wire::{Cut, pattern};
+
+/// A GET, and nothing more on its connection.
+const CLOSING: &str = "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
 
 /// A backend that holds `/held` until the gate opens, and the gate.
 fn holding() -> (Backend, Arc<Gate>) {
@@ -72,6 +78,39 @@ pub fn nothing_that_was_sent_before_term_is_lost(binary: &Path) {
         for client in fresh.iter_mut().chain(&mut kept) {
             assert_eq!(client.response("GET").text(), "whole");
         }
+        assert_eq!(proxy.wait(PATIENCE).code(), Some(0));
+    }
+}
+
+/// Of clients that keep coming, each with a connection of its own, everybody who gets one gets an answer: none is left in a
+/// queue that closes.
+pub fn clients_that_keep_coming_get_an_answer_or_no_connection(binary: &Path) {
+    let backend = Backend::saying("whole");
+    for _ in 0..3 {
+        let mut proxy = before(binary, &backend);
+        let to = proxy.address();
+        let answers = Watch::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    loop {
+                        let start = Instant::now();
+                        let Ok(mut client) = Client::try_connect(to) else {
+                            return;
+                        };
+                        client.send(CLOSING);
+                        // Who is too slow to say anything may be taken for one that never will.
+                        if start.elapsed() < Duration::from_millis(300) {
+                            assert_eq!(client.response("GET").text(), "whole");
+                            answers.change(|count| *count += 1);
+                        }
+                    }
+                });
+            }
+            let crowd = answers.wait_for(PATIENCE, |count| (*count > 100).then_some(()));
+            proxy.terminate();
+            assert!(crowd.is_some(), "nobody is answered");
+        });
         assert_eq!(proxy.wait(PATIENCE).code(), Some(0));
     }
 }
@@ -161,7 +200,7 @@ pub fn a_second_term_cuts_visibly(binary: &Path) {
         talk.send("0\r\n\r\n")?;
         Ok(Then::Close)
     });
-    let mut proxy = before(binary, &backend);
+    let mut proxy = servers([&backend]).access("errors").start(binary);
     let mut client = Client::connect(proxy.address());
     client.send("GET / HTTP/1.0\r\nHost: x\r\n\r\n");
     assert_eq!(client.head().status(), 200);
@@ -171,23 +210,52 @@ pub fn a_second_term_cuts_visibly(binary: &Path) {
     proxy.terminate();
     assert_eq!(client.rest(), (Vec::new(), Cut::Reset));
     assert_eq!(proxy.wait(AT_ONCE).code(), Some(1));
+    let line = proxy.wait_for_event("request", |_| true);
+    assert_eq!(
+        (&line["status"], &line["cause"]),
+        (&json!(200), &json!("shutdown"))
+    );
+    let line = proxy.wait_for_event("stopped", |_| true);
+    assert_eq!(
+        (&line["cut"], &line["cause"]),
+        (&json!(1), &json!("a second signal"))
+    );
     gate.open();
 }
 
-/// What still runs when the grace is over is cut, and visibly so.
+/// What still runs when the grace is over is cut, and visibly so; no client is blamed for it.
 pub fn the_end_of_the_grace_cuts_what_still_runs(binary: &Path) {
-    let (backend, gate) = holding();
+    let gate = Arc::new(Gate::new());
+    let held = gate.clone();
+    let backend = Backend::start(move |talk| {
+        if talk.is("/chat") {
+            talk.send(AGREE)?;
+        }
+        held.pass();
+        Ok(Then::Close)
+    });
     let mut proxy = servers([&backend])
         .limits("shutdown-grace = \"300ms\"")
+        .access("errors")
         .start(binary);
+    let mut tunnel = Client::connect(proxy.address());
+    assert_eq!(tunnel.send(ASK).head().status(), 101);
     let mut client = Client::connect(proxy.address());
     client.send(get_head("/held"));
-    backend.wait_for_count(1);
+    backend.wait_for_count(2);
     proxy.terminate();
-    proxy.wait(PATIENCE);
-    if let Ok(answer) = client.answer("GET") {
-        assert!(answer.status() >= 500 || answer.body.cut.is_some());
+    assert_eq!(proxy.wait(PATIENCE).code(), Some(0));
+    assert!(client.rest().0.is_empty());
+    assert!(tunnel.rest().0.is_empty());
+    for (path, status) in [("/held", json!(null)), ("/chat", json!(101))] {
+        let line = proxy.wait_for_event("request", |line| line["path"] == path);
+        assert_eq!(
+            (&line["status"], &line["cause"]),
+            (&status, &json!("shutdown"))
+        );
     }
+    let line = proxy.wait_for_event("stopped", |_| true);
+    assert_eq!(line["cut"], 2, "{line}");
     gate.open();
 }
 

@@ -32,8 +32,7 @@ pub(super) fn state(
     from: &Downstream,
     trusted: &[Network],
 ) {
-    let peer = from.peer().ip().to_canonical();
-    let trusted = is_trusted(peer, trusted);
+    let trusted = is_trusted(from.peer().ip(), trusted);
     if present.any(Present::EXPLAIN) {
         headers.remove(EXPLAIN);
     }

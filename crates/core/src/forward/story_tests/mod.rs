@@ -1,9 +1,9 @@
 //! Whole stories: a real pool and forwarder over scripted backends, in virtual time.
 
+mod blame;
 mod bodies;
 mod decisions;
 mod full;
-
 mod hashing;
 mod hedge;
 mod rescue;

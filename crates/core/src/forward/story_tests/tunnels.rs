@@ -10,7 +10,7 @@ use futures::future::{join, ready};
 use futures::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use http::{Request, Response, StatusCode};
 
-use super::super::testing::run;
+use super::super::testing::{poll_once, run};
 use super::world::{Act, World, at, get, response};
 use crate::body::Body;
 use crate::error::BodyCause;
@@ -180,6 +180,18 @@ fn a_tunnel_that_is_never_run_ends_its_lease() {
     drop(tunnel);
     world.check_idle();
     assert_eq!(world.exchange().end, End::ClientGone);
+}
+
+#[test]
+fn a_tunnel_that_the_process_cuts_is_not_blamed_on_the_client() {
+    let world = World::new();
+    let (_client, _backend, tunnel) = tunnel(&world);
+    let mut runs = Box::pin(tunnel.run());
+    assert!(poll_once(runs.as_mut()).is_pending());
+    world.cut();
+    drop(runs);
+    world.check_idle();
+    assert_eq!(world.exchange().end, End::Shutdown);
 }
 
 #[test]

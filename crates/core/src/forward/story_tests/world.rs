@@ -43,6 +43,8 @@ pub(super) enum Act {
     Echo,
     /// Takes the request and does nothing.
     Hang,
+    /// Meets a bug of ours.
+    Panic,
     /// Waits so long and then does this, or answers its name.
     After(Duration, Option<Box<Act>>),
     /// Takes so long before each look at the body, and never answers.
@@ -165,6 +167,7 @@ impl Wire {
                 let _held = body;
                 pending().await
             }
+            Some(Act::Panic) => panic!("a bug"),
             Some(Act::ReadThenHang(pause)) => {
                 self.take(index, &mut body, usize::MAX, pause).await?;
                 pending().await
@@ -326,6 +329,11 @@ impl World {
     pub(super) fn turn_away(&self, request: Request<Body>) -> Forwarded {
         let client = client().too_many();
         run(&self.clock, self.forwarder.forward(request, &client))
+    }
+
+    /// From now on the process cuts what still runs.
+    pub(super) fn cut(&self) {
+        self.shared.cut();
     }
 
     /// Polls once, finds nothing yet, and drops the future.

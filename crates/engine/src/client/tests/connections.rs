@@ -10,7 +10,7 @@ use futures::future::join;
 use http_body::Body as _;
 use lb_core::backend::{Address, Backend};
 use lb_core::body::Body;
-use lb_core::error::{Cause, Delivered, Phase};
+use lb_core::error::{BodyCause, Cause, Delivered, Phase};
 use lb_core::transport::{Attempt, Reuse, Transport};
 
 use super::script::{Connection, End, Script, answers, ends};
@@ -263,6 +263,86 @@ fn a_server_that_closes_after_two_requests_gets_no_third_on_a_connection() {
         assert_eq!(world.client.idle_count(), 0);
     });
     assert_eq!(world.net.made(), 4);
+}
+
+#[test]
+fn a_server_that_closes_under_every_second_request_gets_one_on_a_connection() {
+    let closes = ends(&[OK, ""], End::Close);
+    let world = World::new([closes.clone(), closes.clone(), closes, answers(&[OK])]);
+    block_on(async {
+        for _ in 0..3 {
+            world.fetch(get("/")).await.into_body().unwrap();
+            assert_eq!(world.client.idle_count(), 1);
+            let error = world.send(post("a body".into())).await.unwrap_err();
+            assert_eq!(error.cause, Cause::Closed);
+        }
+        world.fetch(get("/")).await.into_body().unwrap();
+        assert_eq!(world.client.idle_count(), 0);
+    });
+    assert!(world.net.wire(3).lock().unwrap().dropped);
+}
+
+#[test]
+fn a_server_that_closes_under_a_request_after_four_seconds_is_left_before() {
+    let closes = ends(&[OK, ""], End::Reset);
+    let world = World::new([closes.clone(), closes.clone(), closes, answers(&[OK])]);
+    block_on(async {
+        for _ in 0..3 {
+            world.fetch(get("/")).await.into_body().unwrap();
+            world.pass(4).await;
+            world.send(get("/")).await.unwrap_err();
+        }
+        world.fetch(get("/")).await.into_body().unwrap();
+        world.pass(3).await;
+        assert_eq!(world.client.idle_count(), 1);
+        world.pass(1).await;
+        assert_eq!(world.client.idle_count(), 0);
+    });
+}
+
+#[test]
+fn these_failures_of_kept_connections_are_no_habit_of_the_server() {
+    let takes_long = |world: &World| {
+        let mut send = Box::pin(world.send(get("/")));
+        block_on(poll_fn(|cx| {
+            assert!(send.as_mut().poll(cx).is_pending());
+            world.timer.advance(Duration::from_secs(2));
+            let last = world.net.made() - 1;
+            world.net.wire(last).lock().unwrap().end(End::Close);
+            assert!(send.as_mut().poll(cx).is_ready());
+            Poll::Ready(())
+        }));
+    };
+    let answers_nonsense = |world: &World| {
+        world.failure();
+    };
+    let client_breaks_off = |world: &World| {
+        let (feed, body) = frames();
+        feed.unbounded_send(Err(BodyCause::Closed.into())).unwrap();
+        block_on(world.send(post(body))).unwrap_err();
+    };
+    let gives_up = |world: &World| {
+        let mut send = Box::pin(world.send(get("/")));
+        block_on(poll_fn(|cx| {
+            assert!(send.as_mut().poll(cx).is_pending());
+            Poll::Ready(())
+        }));
+    };
+    let table: [(&[&str], &dyn Fn(&World)); 4] = [
+        (&[OK], &takes_long),
+        (&[OK, "nonsense\r\n\r\n"], &answers_nonsense),
+        (&[OK], &client_breaks_off),
+        (&[OK], &gives_up),
+    ];
+    for (row, (script, fail)) in table.into_iter().enumerate() {
+        let world = World::new(std::iter::repeat_n(answers(script), 4));
+        for _ in 0..3 {
+            block_on(world.fetch(get("/"))).into_body().unwrap();
+            fail(&world);
+        }
+        block_on(world.fetch(get("/"))).into_body().unwrap();
+        assert_eq!(world.client.idle_count(), 1, "row {row}");
+    }
 }
 
 #[test]
