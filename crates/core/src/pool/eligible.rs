@@ -1,5 +1,6 @@
 //! Who may be picked, and why the others may not. This is the only place that says so.
 
+use super::machine::Census;
 use super::slot::Slot;
 use crate::config::settings::WhenAllDown;
 use crate::decision::Exclusion;
@@ -24,10 +25,10 @@ pub(super) struct Bar {
 
 impl Bar {
     /// What is asked among these.
-    pub(super) fn among(slots: &[Slot], when_all_down: WhenAllDown) -> Self {
+    pub(super) fn among(census: &Census, when_all_down: WhenAllDown) -> Self {
         let tier = TIERS
             .into_iter()
-            .find(|tier| slots.iter().any(|slot| is_in(slot, *tier)));
+            .find(|&(state, backups)| census.tier(state, backups) > 0);
         Self {
             tier,
             when_all_down,

@@ -4,11 +4,14 @@
 //! I/O, takes no lock and reads no clock.
 
 mod asking;
+mod census;
 mod considered;
 mod leaving;
 
 use std::sync::Arc;
 use std::time::Duration;
+
+pub(super) use census::Census;
 
 use super::eligible::Bar;
 use super::slot::Slot;
@@ -30,6 +33,7 @@ use crate::time::Instant;
 
 pub(super) struct Pool {
     slots: Vec<Slot>,
+    census: Census,
     algorithm: Box<dyn Algorithm>,
     /// The members in the published snapshot, and what was asked of them.
     published: Vec<usize>,
@@ -93,13 +97,15 @@ impl Pool {
             Slot::new(member, Tracker::new(verdict, limits), now)
         };
         let slots: Vec<_> = settings.servers.iter().enumerate().map(slot).collect();
-        let bar = Bar::among(&slots, settings.when_all_down);
+        let census = Census::of(&slots);
+        let bar = Bar::among(&census, settings.when_all_down);
         let mut pool = Self {
             schedule: match probes {
                 Some(_) => Schedule::new(slots.len(), now),
                 None => Schedule::idle(slots.len()),
             },
             slots,
+            census,
             algorithm: algorithm(settings),
             published: Vec::new(),
             bar,
@@ -127,11 +133,7 @@ impl Pool {
 
     /// Nobody is eligible by right, and requests are sent anyway.
     fn is_desperate(&self) -> bool {
-        self.when_all_down == WhenAllDown::TryAnyway && self.slots.iter().all(Slot::is_out)
-    }
-
-    fn anybody_up(&self) -> bool {
-        self.slots.iter().any(|slot| slot.state == State::Up)
+        self.when_all_down == WhenAllDown::TryAnyway && self.census.present() == 0
     }
 
     /// The new snapshot, if the eligible members are no longer those of `before`.
@@ -140,10 +142,11 @@ impl Pool {
             return None;
         }
         if self.is_desperate() {
-            let wanted = self.slots.iter_mut().filter(|slot| slot.is_wanted());
-            wanted.for_each(Slot::try_anyway);
+            for slot in self.slots.iter_mut().filter(|slot| slot.is_wanted()) {
+                self.census.track(slot, Slot::try_anyway);
+            }
         }
-        self.bar = Bar::among(&self.slots, self.when_all_down);
+        self.bar = Bar::among(&self.census, self.when_all_down);
         let eligible = self.bar.eligible(&self.slots);
         if eligible == self.published {
             return None;
@@ -197,7 +200,7 @@ impl Pool {
 
     /// A probe has its verdict.
     pub(super) fn probed(&mut self, probe: &Probe, finding: Finding, now: Instant) {
-        let alone = !self.anybody_up();
+        let alone = self.census.count(State::Up) == 0;
         let index = probe.member.index() as usize;
         let slot = &mut self.slots[index];
         let outdated = slot.outdates(probe);
@@ -261,23 +264,24 @@ impl Pool {
 
     /// The one request that tests a member has ended, or shown that the member answers.
     pub(super) fn trial_ended(&mut self, index: usize, end: TrialEnd) {
-        let slot = &mut self.slots[index];
-        if !slot.is_on_trial() {
+        if !self.slots[index].is_on_trial() {
             return; // Something else has decided meanwhile.
         }
         match end {
             TrialEnd::Answered(now) => {
-                let trigger = slot.trial_answered(now);
+                let trigger = self.slots[index].trial_answered(now);
                 self.settle(index, Some(trigger), now);
             }
             TrialEnd::Failed(now) => {
-                slot.trial_failed(self.passive.as_ref(), &self.rng, now);
-                let due = slot.trials.map_or(Instant::NEVER, |trials| trials.due());
-                self.look_by(due);
+                let (slot, rules) = (&mut self.slots[index], self.passive.as_ref());
+                self.census
+                    .track(slot, |slot| slot.trial_failed(rules, &self.rng, now));
+                let trials = slot.trials;
+                self.look_by(trials.map_or(Instant::NEVER, |trials| trials.due()));
                 self.changed = true;
                 self.urgent = true;
             }
-            TrialEnd::Abandoned => slot.member.offer_trial(),
+            TrialEnd::Abandoned => self.slots[index].member.offer_trial(),
         }
     }
 
@@ -309,8 +313,6 @@ impl Pool {
     fn watch(&mut self, now: Instant) {
         self.learn(now);
         let bytes = LastBytes::of(self.slots.iter().map(|slot| slot.member.last_byte()));
-        let mut out = self.slots.iter().filter(|slot| slot.is_out()).count();
-        let members = self.slots.len();
         let mut questions = inquiry::MOST.saturating_sub(self.inquiries.len());
         self.inquiries.clear();
         for index in 0..self.slots.len() {
@@ -323,7 +325,7 @@ impl Pool {
                 continue;
             }
             let is_out = slot.is_out();
-            let may_go = is_out || stall::may_go(out, members);
+            let may_go = is_out || self.census.may_stall();
             let was_asked = slot.inquiry.is_some();
             let may_ask = may_go && self.probes.is_some() && (was_asked || questions > 0);
             let finding = slot.look(&self.learned, bytes.except(index), may_ask, now);
@@ -338,7 +340,6 @@ impl Pool {
                 }
                 stall::Finding::Stalled { waiting, silence } => {
                     if may_go {
-                        out += usize::from(!is_out);
                         self.stall(index, waiting, silence, now);
                     }
                 }
@@ -359,16 +360,13 @@ impl Pool {
             return; // Every request is one.
         }
         for slot in &mut self.slots {
-            let stalled = slot.state == State::Stalled;
-            let Some(trials) = &mut slot.trials else {
+            let Some(due) = slot.trials.map(|trials| trials.due()) else {
                 continue;
             };
-            let due = trials.due();
             if due > now {
                 self.next_look = self.next_look.min(due);
-            } else if !stalled || slot.member.waiting() == 0 {
-                trials.offer();
-                slot.member.offer_trial();
+            } else if slot.state != State::Stalled || slot.member.waiting() == 0 {
+                self.census.track(slot, Slot::offer_trial);
                 self.changed = true;
             }
         }
@@ -382,14 +380,15 @@ impl Pool {
     fn settle(&mut self, index: usize, trigger: Option<Trigger>, now: Instant) {
         let Some(trigger) = trigger else { return };
         self.change(index, trigger, now);
-        if self.slots.iter().all(Slot::is_out) {
+        if self.census.present() == 0 && self.census.count(State::Ejected) > 0 {
             self.recall(now);
         }
     }
 
     fn change(&mut self, index: usize, trigger: Trigger, now: Instant) {
+        let probed = self.probes.is_some();
         let slot = &mut self.slots[index];
-        let Some(from) = slot.settle(self.probes.is_some(), now) else {
+        let Some(from) = self.census.track(slot, |slot| slot.settle(probed, now)) else {
             return;
         };
         slot.remember(Passage {

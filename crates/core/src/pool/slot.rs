@@ -192,9 +192,17 @@ impl Slot {
         }
     }
 
+    /// One request may find out whether it is back.
+    pub(super) fn offer_trial(&mut self) {
+        if let Some(trials) = &mut self.trials {
+            trials.offer();
+            self.member.offer_trial();
+        }
+    }
+
     /// Is it out, for whatever reason?
     pub(super) fn is_out(&self) -> bool {
-        !matches!(self.state, State::Up | State::Unknown)
+        self.state.is_out()
     }
 
     pub(super) fn is_on_trial(&self) -> bool {

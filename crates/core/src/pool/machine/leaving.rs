@@ -32,7 +32,7 @@ impl Pool {
         if self.slots[index].is_out() {
             return;
         }
-        let count = |state| self.slots.iter().filter(|slot| slot.state == state).count();
+        let count = |state| self.census.count(state);
         let others_up = count(State::Up) - usize::from(self.slots[index].state == State::Up);
         if outlier::may_eject(rules, count(State::Ejected), self.slots.len(), others_up) {
             let all = total(self.slots.iter().map(|slot| slot.member.seen()));
@@ -62,7 +62,7 @@ impl Pool {
 
     /// An ejection may have hit the first of many that fail.
     fn reconsider(&mut self, now: Instant) {
-        if self.slots.iter().all(|slot| slot.state != State::Ejected) {
+        if self.census.count(State::Ejected) == 0 {
             return;
         }
         let all = total(self.slots.iter().map(|slot| slot.member.seen()));

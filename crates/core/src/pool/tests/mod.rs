@@ -96,6 +96,19 @@ impl World {
         }
     }
 
+    /// A TCP probe of an eligible member that nobody planned.
+    fn probe_of(&self, index: u32, ms: u64) -> Probe {
+        let snapshot = self.pool.snapshot();
+        let mut members = snapshot.members().iter();
+        let member = members.find(|member| member.index() == index);
+        Probe {
+            member: Arc::clone(member.expect("the member is eligible")),
+            settings: Arc::default(),
+            started: at(ms),
+            needs_answer: false,
+        }
+    }
+
     fn pick(&self, ms: u64) -> Option<Lease> {
         self.pool.pick(&mut Tried::new(), &self.rng, at(ms))
     }
