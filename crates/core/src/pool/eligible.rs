@@ -60,6 +60,18 @@ impl Bar {
         })
     }
 
+    /// How many may be picked.
+    pub(super) fn count(self, census: &Census) -> usize {
+        match self.tier {
+            Some((state, backups)) => {
+                let standby = usize::from(backups) * census.trials(true);
+                census.tier(state, backups) + census.trials(false) + standby
+            }
+            None if self.when_all_down == WhenAllDown::TryAnyway => census.wanted(),
+            None => census.trials(false) + census.trials(true),
+        }
+    }
+
     /// The indexes of those who may be picked.
     pub(super) fn eligible(self, slots: &[Slot]) -> Vec<usize> {
         (0..slots.len())

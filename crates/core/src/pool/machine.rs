@@ -7,11 +7,13 @@ mod asking;
 mod census;
 mod considered;
 mod leaving;
+mod publishing;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 pub(super) use census::Census;
+use publishing::Publishing;
 
 use super::eligible::Bar;
 use super::slot::Slot;
@@ -37,11 +39,12 @@ pub(super) struct Pool {
     algorithm: Box<dyn Algorithm>,
     /// The members in the published snapshot, and what was asked of them.
     published: Vec<usize>,
+    /// How many of them are not out.
+    published_in: usize,
     bar: Bar,
     /// The first few that are not in it, for those who ask why.
     out: Vec<usize>,
-    /// Others than those may be eligible.
-    changed: bool,
+    publishing: Publishing,
     /// `None` when nobody probes.
     probes: Option<Arc<ProbeSettings>>,
     schedule: Schedule,
@@ -108,9 +111,10 @@ impl Pool {
             census,
             algorithm: algorithm(settings),
             published: Vec::new(),
+            published_in: 0,
             bar,
             out: Vec::new(),
-            changed: false,
+            publishing: Publishing::new(settings.servers.len()),
             probes,
             passive: settings.passive.clone(),
             when_all_down: settings.when_all_down,
@@ -136,23 +140,35 @@ impl Pool {
         self.when_all_down == WhenAllDown::TryAnyway && self.census.present() == 0
     }
 
-    /// The new snapshot, if the eligible members are no longer those of `before`.
+    /// The new snapshot, if it is time for one and the eligible members are no longer those of `before`.
     pub(super) fn publish(&mut self, before: &Snapshot) -> Option<Snapshot> {
-        if !std::mem::take(&mut self.changed) {
+        let bar = Bar::among(&self.census, self.when_all_down);
+        let deserted = self.published_in == 0 && self.census.present() > 0;
+        if !self.publishing.take(bar != self.bar || deserted) {
             return None;
         }
+        self.bar = bar;
         if self.is_desperate() {
             for slot in self.slots.iter_mut().filter(|slot| slot.is_wanted()) {
                 self.census.track(slot, Slot::try_anyway);
             }
         }
-        self.bar = Bar::among(&self.census, self.when_all_down);
         let eligible = self.bar.eligible(&self.slots);
         if eligible == self.published {
             return None;
         }
         self.set_published(eligible);
         Some(self.snapshot(Some(before)))
+    }
+
+    /// The monitor's step is over: what has changed is published.
+    pub(super) fn end_step(&mut self, now: Instant) {
+        self.publishing.step(now);
+    }
+
+    /// How many members may be picked.
+    pub(super) fn eligible(&self) -> usize {
+        self.bar.count(&self.census)
     }
 
     fn snapshot(&self, before: Option<&Snapshot>) -> Snapshot {
@@ -195,7 +211,9 @@ impl Pool {
                 started.push(self.slots[index].probe_starts(settings, now));
             }
         }
-        (started, self.schedule.next_due().min(self.next_look))
+        self.end_step(now);
+        let next = self.schedule.next_due().min(self.next_look);
+        (started, next.min(self.publishing.next()))
     }
 
     /// A probe has its verdict.
@@ -278,7 +296,7 @@ impl Pool {
                     .track(slot, |slot| slot.trial_failed(rules, &self.rng, now));
                 let trials = slot.trials;
                 self.look_by(trials.map_or(Instant::NEVER, |trials| trials.due()));
-                self.changed = true;
+                self.publishing.note();
                 self.urgent = true;
             }
             TrialEnd::Abandoned => self.slots[index].member.offer_trial(),
@@ -367,7 +385,7 @@ impl Pool {
                 self.next_look = self.next_look.min(due);
             } else if slot.state != State::Stalled || slot.member.waiting() == 0 {
                 self.census.track(slot, Slot::offer_trial);
-                self.changed = true;
+                self.publishing.note();
             }
         }
     }
@@ -391,6 +409,15 @@ impl Pool {
         let Some(from) = self.census.track(slot, |slot| slot.settle(probed, now)) else {
             return;
         };
+        let desperate = self.is_desperate();
+        let slot = &mut self.slots[index];
+        if slot.published {
+            self.published_in -= usize::from(!from.is_out());
+            self.published_in += usize::from(!slot.is_out());
+        }
+        if slot.is_out() && !(desperate && slot.is_wanted()) {
+            slot.member.close();
+        }
         slot.remember(Passage {
             from,
             to: slot.state,
@@ -410,7 +437,7 @@ impl Pool {
         if let Some(trials) = slot.trials {
             self.look_by(trials.due());
         }
-        self.changed = true;
+        self.publishing.note();
         self.urgent = true;
     }
 

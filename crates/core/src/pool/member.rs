@@ -25,7 +25,7 @@ use crate::time::Instant;
 const OPEN: u8 = 0;
 /// One request may be sent here, as a trial.
 const TRIAL: u8 = 1;
-/// The trial is taken.
+/// Nobody may be sent here: the member is out, or its trial is taken.
 const CLOSED: u8 = 2;
 
 /// A byte is no news.
@@ -253,6 +253,11 @@ impl Member {
     /// From now on anybody may come.
     pub(crate) fn open(&self) {
         self.gate.store(OPEN, Ordering::Release);
+    }
+
+    /// From now on nobody may come, whoever still sees it in a snapshot.
+    pub(crate) fn close(&self) {
+        self.gate.store(CLOSED, Ordering::Release);
     }
 
     /// Leases tell the pool about bytes only while this is so.

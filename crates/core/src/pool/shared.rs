@@ -376,8 +376,8 @@ impl SharedPool {
         self.rung.swap(false, Ordering::SeqCst)
     }
 
-    /// Makes a transition, publishes what follows from it, and then tells the observer.
-    fn apply<R>(&self, change: impl FnOnce(&mut Pool) -> R) -> R {
+    /// Makes a transition, publishes if it is time to, and then tells the observer.
+    pub(super) fn apply<R>(&self, change: impl FnOnce(&mut Pool) -> R) -> R {
         let mut pool = self.lock();
         let result = change(&mut pool);
         if let Some(snapshot) = pool.publish(&self.snapshot.load()) {
@@ -385,7 +385,7 @@ impl SharedPool {
             self.queue.call();
         }
         let reports = pool.take_reports();
-        let eligible = self.snapshot.load().members().len();
+        let eligible = pool.eligible();
         let urgent = pool.take_urgent();
         let stuck = pool.take_stuck();
         drop(pool);

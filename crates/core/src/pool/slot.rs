@@ -30,6 +30,8 @@ pub(super) struct Slot {
     pub(super) state: State,
     pub(super) since: Instant,
     pub(super) trials: Option<Trials>,
+    /// Is it in the snapshot?
+    pub(super) published: bool,
     /// The last transitions, the oldest first.
     pub(super) passages: VecDeque<Passage>,
     tracker: Tracker,
@@ -76,6 +78,7 @@ impl Slot {
             state: State::Unknown,
             since: now,
             trials: None,
+            published: false,
             passages: VecDeque::new(),
             tracker,
             untold: tracker,

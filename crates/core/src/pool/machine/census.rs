@@ -10,6 +10,7 @@ const STATES: usize = State::Maintenance as usize + 1;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::pool) struct Census {
     states: [[usize; 2]; STATES],
+    trials: [usize; 2],
 }
 
 /// As what a member is counted.
@@ -17,6 +18,7 @@ pub(in crate::pool) struct Census {
 struct Entry {
     state: State,
     backup: bool,
+    on_trial: bool,
 }
 
 impl Entry {
@@ -24,6 +26,7 @@ impl Entry {
         Self {
             state: slot.state,
             backup: slot.is_backup(),
+            on_trial: slot.is_on_trial(),
         }
     }
 }
@@ -38,6 +41,7 @@ impl Census {
     fn add(&mut self, entry: Entry) {
         let backup = usize::from(entry.backup);
         self.states[entry.state as usize][backup] += 1;
+        self.trials[backup] += usize::from(entry.on_trial);
     }
 
     /// Changes a slot, and counts it as what it is then.
@@ -51,12 +55,18 @@ impl Census {
     fn moved(&mut self, from: Entry, to: Entry) {
         let backup = usize::from(from.backup);
         self.states[from.state as usize][backup] -= 1;
+        self.trials[backup] -= usize::from(from.on_trial);
         self.add(to);
     }
 
     /// Members in this state, backups or others.
     pub(in crate::pool) fn tier(&self, state: State, backup: bool) -> usize {
         self.states[state as usize][usize::from(backup)]
+    }
+
+    /// Members on trial, backups or others.
+    pub(in crate::pool) fn trials(&self, backup: bool) -> usize {
+        self.trials[usize::from(backup)]
     }
 
     /// All members in this state.
@@ -81,7 +91,7 @@ impl Census {
     }
 
     /// Members that nobody has asked to leave.
-    fn wanted(&self) -> usize {
+    pub(in crate::pool) fn wanted(&self) -> usize {
         let all: usize = self.states.iter().flatten().sum();
         all - self.count(State::Draining) - self.count(State::Maintenance)
     }
@@ -93,7 +103,11 @@ mod tests {
     use State::*;
 
     fn entry(state: State, backup: bool) -> Entry {
-        Entry { state, backup }
+        Entry {
+            state,
+            backup,
+            on_trial: false,
+        }
     }
 
     #[test]
@@ -117,12 +131,20 @@ mod tests {
     }
 
     #[test]
-    fn backups_are_counted_apart() {
+    fn backups_and_trials_are_counted_apart() {
         let mut census = Census::default();
         census.add(entry(Up, true));
         census.add(entry(Up, false));
-        census.moved(entry(Up, true), entry(Down, true));
-        assert_eq!([false, true].map(|backup| census.tier(Up, backup)), [1, 0]);
+        let trial = Entry {
+            on_trial: true,
+            ..entry(Stalled, true)
+        };
+        census.moved(entry(Up, true), trial);
+        let both = |count: &dyn Fn(bool) -> usize| [false, true].map(count);
+        assert_eq!(both(&|backup| census.tier(Up, backup)), [1, 0]);
+        assert_eq!(both(&|backup| census.trials(backup)), [0, 1]);
+        census.moved(trial, entry(Down, true));
+        assert_eq!(both(&|backup| census.trials(backup)), [0, 0]);
         assert_eq!((census.count(Up), census.count(Down)), (1, 1));
     }
 }

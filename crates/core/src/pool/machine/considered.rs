@@ -17,6 +17,15 @@ impl Pool {
         let out = |index: &usize| eligible.binary_search(index).is_err();
         let all = 0..self.slots.len();
         self.out = all.filter(out).take(LISTED_MAX).collect();
+        self.slots
+            .iter_mut()
+            .for_each(|slot| slot.published = false);
+        self.published_in = 0;
+        for &index in &eligible {
+            let slot = &mut self.slots[index];
+            slot.published = true;
+            self.published_in += usize::from(!slot.is_out());
+        }
         self.published = eligible;
     }
 

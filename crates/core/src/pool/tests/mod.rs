@@ -7,6 +7,7 @@ mod health;
 mod inquiry;
 mod latency;
 mod outlier;
+mod publishing;
 mod stall;
 
 use std::sync::Arc;
@@ -72,6 +73,7 @@ impl World {
         for probe in world.due(0).0 {
             world.probed(&probe, Finding::Passed, 0);
         }
+        world.step(0);
         world.heard.take();
         world
     }
@@ -109,7 +111,18 @@ impl World {
         }
     }
 
+    /// The monitor's step ends: what has changed is published.
+    fn step(&self, ms: u64) {
+        self.pool.apply(|pool| pool.end_step(at(ms)));
+    }
+
+    /// A pick after the monitor's step.
     fn pick(&self, ms: u64) -> Option<Lease> {
+        self.step(ms);
+        self.pick_now(ms)
+    }
+
+    fn pick_now(&self, ms: u64) -> Option<Lease> {
         self.pool.pick(&mut Tried::new(), &self.rng, at(ms))
     }
 
@@ -276,8 +289,12 @@ fn a_random_history_keeps_the_books() {
             match draw.below(10) {
                 0..4 => {
                     let states = world.states();
+                    // Now and then before the monitor has published what happened.
+                    if draw.below(2) == 0 {
+                        world.step(ms);
+                    }
                     let on_trial = world.pool.snapshot();
-                    if let Some(lease) = world.pick(ms) {
+                    if let Some(lease) = world.pick_now(ms) {
                         let index = lease.member().index() as usize;
                         let trial = on_trial
                             .members()
