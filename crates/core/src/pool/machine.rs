@@ -25,7 +25,7 @@ use crate::event::{State, Trigger};
 use crate::health::inquiry;
 use crate::health::normal::Counts;
 use crate::health::probe::{Finding, Probe};
-use crate::health::schedule::{Schedule, jittered};
+use crate::health::schedule::{Schedule, anywhere, jittered};
 use crate::health::stall::{self, LastBytes};
 use crate::health::tracker::{Limits, Tracker, Verdict};
 use crate::health::trial::TrialEnd;
@@ -103,8 +103,8 @@ impl Pool {
         let census = Census::of(&slots);
         let bar = Bar::among(&census, settings.when_all_down);
         let mut pool = Self {
-            schedule: match probes {
-                Some(_) => Schedule::new(slots.len(), now),
+            schedule: match &probes {
+                Some(probes) => Schedule::new(slots.len(), probes.interval, now),
                 None => Schedule::idle(slots.len()),
             },
             slots,
@@ -220,6 +220,7 @@ impl Pool {
     pub(super) fn probed(&mut self, probe: &Probe, finding: Finding, now: Instant) {
         let alone = self.census.count(State::Up) == 0;
         let index = probe.member.index() as usize;
+        let was_well = self.is_well(index);
         let slot = &mut self.slots[index];
         let outdated = slot.outdates(probe);
         let answered = slot.probe_ends(probe, finding, now);
@@ -240,16 +241,34 @@ impl Pool {
             self.testify(index, probe.started, now);
         }
         self.settle(index, trigger, now);
-        let next = match self.slots[index].state {
-            State::Maintenance => Instant::NEVER,
-            _ if outdated => now,
-            State::Up | State::Draining => {
-                now.max(probe.started + jittered(probe.settings.interval, &self.rng))
-            }
-            _ => now.max(probe.started + jittered(probe.settings.interval_down, &self.rng)),
-        };
-        self.schedule.set(index, next);
+        self.plan(probe, outdated, was_well, now);
         self.urgent = true;
+    }
+
+    /// Sets when a member that was just probed is probed next.
+    fn plan(&mut self, probe: &Probe, outdated: bool, was_well: bool, now: Instant) {
+        let index = probe.member.index() as usize;
+        let (settings, rng) = (&probe.settings, &self.rng);
+        if self.slots[index].state == State::Maintenance {
+            self.schedule.set(index, Instant::NEVER);
+        } else if outdated {
+            self.schedule.set(index, now);
+        } else if self.is_well(index) {
+            let pause = match was_well {
+                true => jittered(settings.interval, rng),
+                false => anywhere(settings.interval, rng),
+            };
+            let next = now.max(probe.started + pause);
+            self.schedule.set_regular(index, next);
+        } else {
+            let pause = jittered(settings.interval_down, rng);
+            self.schedule.set(index, now.max(probe.started + pause));
+        }
+    }
+
+    /// Is a member probed only to see whether it still is as it was?
+    fn is_well(&self, index: usize) -> bool {
+        matches!(self.slots[index].state, State::Up | State::Draining)
     }
 
     /// A probe is over, its answer drained; or it was given up, and one without a verdict is due again.
