@@ -17,7 +17,7 @@ pub(super) const WAITING: usize = 2;
 pub(super) const ENOUGH: f64 = 20.0;
 /// Others must have answered during the silence, and again so much later: a pool that was stuck as a whole and goes on
 /// does not do so everywhere at the same instant.
-pub(super) const AGAIN: Duration = Duration::from_millis(25);
+pub(crate) const AGAIN: Duration = Duration::from_millis(25);
 /// The guard looks at least so often.
 pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// And not more often than this.

@@ -128,7 +128,7 @@ impl Lease {
     fn is_late(&mut self, sent: Instant, waker: &Waker, now: Instant) {
         self.late = Some(self.member.late().register(sent, waker));
         if self.member.last_byte() + LATE / 2 <= now {
-            self.pool.look_soon();
+            self.pool.look_soon(self.member.index());
         }
     }
 

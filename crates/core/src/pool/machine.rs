@@ -7,12 +7,14 @@ mod asking;
 mod census;
 mod considered;
 mod leaving;
+mod looking;
 mod publishing;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 pub(super) use census::Census;
+use looking::Looks;
 use publishing::Publishing;
 
 use super::eligible::Bar;
@@ -22,11 +24,9 @@ use super::{Member, Snapshot};
 use crate::config::settings::{Balance, Health, Passive, PoolSettings, ProbeSettings, WhenAllDown};
 use crate::error::Cause;
 use crate::event::{State, Trigger};
-use crate::health::inquiry;
 use crate::health::normal::Counts;
 use crate::health::probe::{Finding, Probe};
 use crate::health::schedule::{Schedule, anywhere, jittered};
-use crate::health::stall::{self, LastBytes};
 use crate::health::tracker::{Limits, Tracker, Verdict};
 use crate::health::trial::TrialEnd;
 use crate::picker::{Algorithm, algorithm};
@@ -54,12 +54,10 @@ pub(super) struct Pool {
     /// When the window began over which shares are taken.
     window: Instant,
     rng: Rng,
-    last_look: Instant,
-    next_look: Instant,
+    looks: Looks,
     reports: Vec<Report>,
     /// How long the answers of all members took, as of the last regular look.
     learned: Counts,
-    next_lesson: Instant,
     /// The members about whom the stall guard has a question of its own.
     inquiries: Vec<usize>,
     /// Where to look for the next one to ask besides.
@@ -68,6 +66,12 @@ pub(super) struct Pool {
     stuck: Vec<Arc<Member>>,
     /// Something became due before what the monitor was told.
     urgent: bool,
+}
+
+/// How long a pool of so many members rests between two works that go over all of them: five microseconds each, in whole
+/// milliseconds, which is nothing below two hundred.
+fn pause(members: usize) -> Duration {
+    Duration::from_millis(u64::try_from(members / 200).unwrap_or(u64::MAX))
 }
 
 /// A transition that happened and has not been told to anybody yet.
@@ -120,11 +124,9 @@ impl Pool {
             when_all_down: settings.when_all_down,
             window: now,
             rng,
-            last_look: now,
-            next_look: now + stall::LOOK_EVERY,
+            looks: Looks::new(settings.servers.len(), now),
             reports: Vec::new(),
             learned: Counts::default(),
-            next_lesson: now,
             inquiries: Vec::new(),
             next_witness: 0,
             stuck: Vec::new(),
@@ -197,14 +199,16 @@ impl Pool {
         &self.learned
     }
 
-    /// The probes to start now, and when to ask again. `look`: a member may be silent that was not expected to be.
-    pub(super) fn due(&mut self, look: bool, now: Instant) -> (Vec<Probe>, Instant) {
-        if look {
-            self.look_by(self.last_look + stall::LOOK_GAP);
+    /// The probes to start now, and when to ask again. Those who `rang` may be silent and were not expected to be.
+    pub(super) fn due(
+        &mut self,
+        rang: impl IntoIterator<Item = u32>,
+        now: Instant,
+    ) -> (Vec<Probe>, Instant) {
+        for index in rang {
+            self.looks.rang(index as usize);
         }
-        if self.next_look <= now {
-            self.look(now);
-        }
+        self.look(now);
         let mut started = Vec::new();
         if let Some(settings) = &self.probes {
             while let Some(index) = self.schedule.start(now) {
@@ -212,7 +216,7 @@ impl Pool {
             }
         }
         self.end_step(now);
-        let next = self.schedule.next_due().min(self.next_look);
+        let next = self.schedule.next_due().min(self.looks.next());
         (started, next.min(self.publishing.next()))
     }
 
@@ -314,103 +318,13 @@ impl Pool {
                 self.census
                     .track(slot, |slot| slot.trial_failed(rules, &self.rng, now));
                 let trials = slot.trials;
-                self.look_by(trials.map_or(Instant::NEVER, |trials| trials.due()));
+                let due = trials.map_or(Instant::NEVER, |trials| trials.due());
+                self.looks.by(index, due);
                 self.publishing.note();
                 self.urgent = true;
             }
             TrialEnd::Abandoned => self.slots[index].member.offer_trial(),
         }
-    }
-
-    /// Looks for members that went silent, and for trials that are due.
-    fn look(&mut self, now: Instant) {
-        let looked_away = stall::looked_away(self.last_look, now);
-        self.last_look = now;
-        self.next_look = now + stall::LOOK_EVERY;
-        if !looked_away {
-            self.watch(now);
-        }
-        self.judge(now);
-        self.offer_trials(now);
-    }
-
-    /// Learns what is normal, now and then.
-    fn learn(&mut self, now: Instant) {
-        if now < self.next_lesson {
-            return;
-        }
-        self.next_lesson = now + stall::LOOK_EVERY;
-        self.learned = Counts::default();
-        for slot in &mut self.slots {
-            slot.learn();
-            self.learned.add(&slot.learned);
-        }
-    }
-
-    fn watch(&mut self, now: Instant) {
-        self.learn(now);
-        let bytes = LastBytes::of(self.slots.iter().map(|slot| slot.member.last_byte()));
-        let mut questions = inquiry::MOST.saturating_sub(self.inquiries.len());
-        self.inquiries.clear();
-        for index in 0..self.slots.len() {
-            let slot = &mut self.slots[index];
-            if let Some(since) = slot.stalled_since() {
-                if slot.member.last_byte() > since {
-                    // The byte came while the state was being set, and its lease could not know.
-                    self.heard_from(index, now);
-                }
-                continue;
-            }
-            let is_out = slot.is_out();
-            let may_go = is_out || self.census.may_stall();
-            let was_asked = slot.inquiry.is_some();
-            let may_ask = may_go && self.probes.is_some() && (was_asked || questions > 0);
-            let finding = slot.look(&self.learned, bytes.except(index), may_ask, now);
-            if slot.inquiry.is_some() {
-                questions -= usize::from(!was_asked);
-                self.inquiries.push(index);
-            }
-            match finding {
-                stall::Finding::Calm => {}
-                stall::Finding::Doubtful(again) => {
-                    self.look_by(again.max(now + stall::LOOK_GAP));
-                }
-                stall::Finding::Stalled { waiting, silence } => {
-                    if may_go {
-                        self.stall(index, waiting, silence, now);
-                    }
-                }
-            }
-        }
-        self.ask(now);
-    }
-
-    fn stall(&mut self, index: usize, waiting: u32, silence: Duration, now: Instant) {
-        let slot = &mut self.slots[index];
-        let trigger = slot.stall(waiting, silence, &self.learned, now);
-        self.stuck.push(Arc::clone(&slot.member));
-        self.settle(index, Some(trigger), now);
-    }
-
-    fn offer_trials(&mut self, now: Instant) {
-        if self.is_desperate() {
-            return; // Every request is one.
-        }
-        for slot in &mut self.slots {
-            let Some(due) = slot.trials.map(|trials| trials.due()) else {
-                continue;
-            };
-            if due > now {
-                self.next_look = self.next_look.min(due);
-            } else if slot.state != State::Stalled || slot.member.waiting() == 0 {
-                self.census.track(slot, Slot::offer_trial);
-                self.publishing.note();
-            }
-        }
-    }
-
-    fn look_by(&mut self, at: Instant) {
-        self.next_look = self.next_look.min(at);
     }
 
     /// Makes a change of a slot's facts visible, and notes what follows from it.
@@ -454,7 +368,7 @@ impl Pool {
             self.schedule.hurry(index, now);
         }
         if let Some(trials) = slot.trials {
-            self.look_by(trials.due());
+            self.looks.by(index, trials.due());
         }
         self.publishing.note();
         self.urgent = true;

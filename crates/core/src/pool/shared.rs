@@ -2,6 +2,7 @@
 
 mod explain;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -54,8 +55,8 @@ pub struct SharedPool {
     failures: u32,
     /// How clients name members, where they are kept at theirs.
     tokens: Option<Tokens>,
-    /// A lease saw a member that may have stalled.
-    look: AtomicBool,
+    /// Members that may have stalled, as leases saw.
+    rang: Mutex<BTreeSet<u32>>,
     /// Something is due before the monitor's time.
     rung: AtomicBool,
     monitor: AtomicWaker,
@@ -94,7 +95,7 @@ impl SharedPool {
                 .sticky
                 .as_ref()
                 .map(|sticky| Tokens::new(sticky, &settings.servers)),
-            look: AtomicBool::new(false),
+            rang: Mutex::default(),
             rung: AtomicBool::new(false),
             monitor: AtomicWaker::new(),
             queue: Queue::new(settings.limits.queue.size),
@@ -283,9 +284,9 @@ impl SharedPool {
 
     /// What the monitor has to start now, and when it must ask again at the latest.
     pub(crate) fn due(&self, now: Instant) -> (Vec<Probe>, Instant) {
-        let look = self.look.swap(false, Ordering::SeqCst);
+        let rang = std::mem::take(&mut *self.rang());
         self.apply(|pool| {
-            let due = pool.due(look, now);
+            let due = pool.due(rang, now);
             if let Some(usual) = &self.usual {
                 let time = pool.learned().percentile(usual.percent);
                 let nanos = time.map_or(0, |time| u64::try_from(time.as_nanos()).unwrap_or(0));
@@ -358,9 +359,9 @@ impl SharedPool {
         self.apply(|pool| pool.trial_ended(member.index() as usize, end));
     }
 
-    /// Makes the stall guard look at once.
-    pub(super) fn look_soon(&self) {
-        self.look.store(true, Ordering::SeqCst);
+    /// Makes the stall guard look at a member at once.
+    pub(super) fn look_soon(&self, index: u32) {
+        self.rang().insert(index);
         self.ring();
     }
 
@@ -410,6 +411,11 @@ impl SharedPool {
             members: self.members,
             at: report.at,
         });
+    }
+
+    fn rang(&self) -> MutexGuard<'_, BTreeSet<u32>> {
+        // A set is whole at each step.
+        self.rang.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, Pool> {

@@ -7,11 +7,10 @@
 
 use std::time::Duration;
 
+use super::pause;
 use crate::time::Instant;
 
-/// Publishing again waits so long for each member of the pool, in whole milliseconds: not at all in pools below two hundred.
-const PAUSE_PER_MEMBER: Duration = Duration::from_micros(5);
-/// And never longer than this.
+/// The longest pause between two steps that publish.
 const PAUSE_MAX: Duration = Duration::from_millis(50);
 
 #[derive(Debug)]
@@ -26,13 +25,11 @@ pub(super) struct Publishing {
 impl Publishing {
     /// For a pool of so many members whose first snapshot is published.
     pub(super) fn new(members: usize) -> Self {
-        let members = u32::try_from(members).unwrap_or(u32::MAX);
-        let pause = PAUSE_PER_MEMBER.saturating_mul(members).min(PAUSE_MAX);
         Self {
             changed: false,
             due: false,
             not_before: Instant::ORIGIN,
-            pause: Duration::from_millis(u64::try_from(pause.as_millis()).unwrap_or(u64::MAX)),
+            pause: pause(members).min(PAUSE_MAX),
         }
     }
 

@@ -99,7 +99,7 @@ fn a_probe_that_could_not_be_made_says_nothing() {
 fn probes_come_jittered_at_the_interval_and_faster_while_a_member_is_out() {
     let world = World::up(1, tcp());
     let (_, next) = world.pool.due(at(2));
-    assert_eq!(next, at(502), "the guard looks");
+    assert_eq!(next, at(500), "the guard looks");
     // Wherever in its first interval it was due.
     world.probe(0, Finding::Passed, 2000);
     assert!(world.due(3599).0.is_empty());

@@ -79,7 +79,8 @@ impl World {
     }
 
     fn due(&self, ms: u64) -> (Vec<Probe>, Instant) {
-        self.pool.look_soon();
+        let members = u32::try_from(self.states().len()).unwrap();
+        (0..members).for_each(|index| self.pool.look_soon(index));
         self.pool.due(at(ms))
     }
 

@@ -386,11 +386,11 @@ fn a_member_that_is_missing_anyway_does_not_keep_a_frozen_one_in() {
         let _stuck = [world.stuck_at(0, 700), world.stuck_at(0, 700)];
         for ms in [900, 1_000, 1_500] {
             world.others_answer(1, ms);
-            world.pool.look_soon();
+            world.pool.look_soon(0);
             world.pool.due(at(ms));
         }
         assert_eq!(world.states(), [Up, Up, state]);
-        world.pool.look_soon();
+        world.pool.look_soon(0);
         world.pool.due(at(1_700));
         assert_eq!(world.states(), [Stalled, Up, state]);
     }
