@@ -49,6 +49,8 @@ pub struct Member {
     streak: AtomicU32,
     /// When it last came back, in nanoseconds; zero if it never was away.
     readmitted: AtomicU64,
+    /// When the trial was picked whose answer has begun, in nanoseconds; zero if none has.
+    trial_speaks: AtomicU64,
     slow_start: SlowStart,
     in_flight: AtomicU32,
     /// Attempts in flight, at most.
@@ -100,6 +102,7 @@ impl Member {
             ejected: AtomicBool::new(false),
             streak: AtomicU32::new(0),
             readmitted: AtomicU64::new(0),
+            trial_speaks: AtomicU64::new(0),
             slow_start: SlowStart::new(None),
             in_flight: AtomicU32::new(0),
             limit: u32::MAX,
@@ -247,7 +250,20 @@ impl Member {
 
     /// From now on one request at a time may come, as a trial.
     pub(crate) fn offer_trial(&self) {
+        self.trial_speaks.store(0, Ordering::Relaxed);
         self.gate.store(TRIAL, Ordering::Release);
+    }
+
+    /// The answer to the trial that was picked then has begun.
+    pub(crate) fn trial_speaks(&self, picked: Instant) {
+        let nanos = picked.as_nanos();
+        self.trial_speaks.store(nanos, Ordering::Relaxed);
+    }
+
+    /// When the trial was picked whose answer has begun.
+    pub(crate) fn speaking_trial(&self) -> Option<Instant> {
+        let nanos = self.trial_speaks.load(Ordering::Relaxed);
+        (nanos > 0).then(|| Instant::from_nanos(nanos))
     }
 
     /// From now on anybody may come.

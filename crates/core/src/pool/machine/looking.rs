@@ -11,7 +11,9 @@ use crate::event::State;
 use crate::health::agenda::Agenda;
 use crate::health::inquiry;
 use crate::health::normal::Counts;
+use crate::health::outlier::TRIAL_PATIENCE;
 use crate::health::stall::{self, LastBytes};
+use crate::health::trial::TrialEnd;
 use crate::pool::slot::Slot;
 use crate::time::Instant;
 
@@ -86,6 +88,7 @@ impl Pool {
             if !looked_away {
                 self.watch(index, now);
             }
+            self.end_quiet_trial(index, now);
             self.offer_trial(index, now);
         }
         if !looked_away {
@@ -147,6 +150,18 @@ impl Pool {
         let trigger = slot.stall(waiting, silence, &self.learned, now);
         self.stuck.push(Arc::clone(&slot.member));
         self.settle(index, Some(trigger), now);
+    }
+
+    /// The answer to a trial has begun and does not end, and its bytes are too rare to tell: a stream, a tunnel.
+    fn end_quiet_trial(&mut self, index: usize, now: Instant) {
+        let slot = &self.slots[index];
+        if slot.state != State::Ejected || !slot.is_on_trial() {
+            return;
+        }
+        let picked = slot.member.speaking_trial();
+        if picked.is_some_and(|picked| now >= picked + TRIAL_PATIENCE) {
+            self.trial_ended(index, TrialEnd::Answered(now));
+        }
     }
 
     fn offer_trial(&mut self, index: usize, now: Instant) {

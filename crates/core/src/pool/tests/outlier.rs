@@ -164,6 +164,39 @@ fn a_trial_that_streams_for_long_is_answered_by_its_coming() {
 }
 
 #[test]
+fn a_trial_that_begins_to_answer_and_is_quiet_then_does_not_keep_its_member_out() {
+    let world = World::judged(3, tcp(), rules());
+    world.ends(1, RESET, 5, 10);
+    world.idle(33_200, 33_200);
+    let mut tunnel = world.pick_at(1, 33_200);
+    world.idle(33_300, 35_000);
+    assert_eq!(world.states(), [Up, Ejected, Up], "nothing has come");
+    tunnel.byte(at(35_100));
+    assert_eq!(world.states(), [Up; 3]);
+
+    let world = World::judged(3, tcp(), rules());
+    world.ends(1, RESET, 5, 10);
+    world.idle(33_200, 33_200);
+    let mut tunnel = world.pick_at(1, 33_200);
+    tunnel.byte(at(33_210));
+    world.idle(33_300, 34_199);
+    assert_eq!(world.states(), [Up, Ejected, Up]);
+    world.idle(34_200, 34_700);
+    assert_eq!(world.states(), [Up; 3]);
+    assert_eq!(
+        world.heard.take().last().unwrap(),
+        "m1 ejected to up: a trial request was answered (3/3)"
+    );
+    // Its end says nothing about a later trial.
+    world.ends(1, RESET, 5, 34_800);
+    assert_eq!(world.states(), [Up, Ejected, Up]);
+    world.idle(35_000, 101_000);
+    let _trial = world.pick_at(1, 101_000);
+    drop(tunnel);
+    assert!((0..6).all(|_| world.pick_index(101_000) != Some(1)));
+}
+
+#[test]
 fn never_more_than_half_of_the_pool_is_ejected_and_never_the_last() {
     for (members, most) in [(1, 0), (2, 1), (3, 1), (4, 2), (5, 2)] {
         let world = World::judged(members, Health::Off, rules());
