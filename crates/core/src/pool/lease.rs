@@ -205,7 +205,7 @@ impl Lease {
             };
             self.pool.trial_ended(&self.member, end);
         }
-        self.weigh(evidence, now);
+        self.weigh(evidence);
     }
 
     /// The member's adaptive limit hears how long the first byte took.
@@ -229,7 +229,7 @@ impl Lease {
     }
 
     /// What the outcome does to the member's streak of failures.
-    fn weigh(&self, evidence: Evidence, now: Instant) {
+    fn weigh(&self, evidence: Evidence) {
         if evidence == Evidence::None || self.picked < self.member.readmitted() {
             return;
         }
@@ -237,7 +237,7 @@ impl Lease {
             Evidence::Bad(failure) => {
                 let streak = self.member.did_badly();
                 self.pool
-                    .request_failed(&self.member, streak, failure, self.picked, now);
+                    .request_failed(&self.member, streak, failure, self.picked);
             }
             _ => self.member.did_well(),
         }

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub(super) use census::Census;
+use leaving::Accused;
 use looking::Looks;
 use publishing::Publishing;
 
@@ -55,6 +56,7 @@ pub(super) struct Pool {
     window: Instant,
     rng: Rng,
     looks: Looks,
+    accused: Accused,
     reports: Vec<Report>,
     /// How long the answers of all members took, as of the last regular look.
     learned: Counts,
@@ -125,6 +127,7 @@ impl Pool {
             window: now,
             rng,
             looks: Looks::new(settings.servers.len(), now),
+            accused: Accused::default(),
             reports: Vec::new(),
             learned: Counts::default(),
             inquiries: Vec::new(),
@@ -163,8 +166,9 @@ impl Pool {
         Some(self.snapshot(Some(before)))
     }
 
-    /// The monitor's step is over: what has changed is published.
+    /// The monitor's step is over: what takes a look at all is done, and what has changed is published.
     pub(super) fn end_step(&mut self, now: Instant) {
+        self.hear(now);
         self.publishing.step(now);
     }
 
@@ -217,7 +221,10 @@ impl Pool {
         }
         self.end_step(now);
         let next = self.schedule.next_due().min(self.looks.next());
-        (started, next.min(self.publishing.next()))
+        (
+            started,
+            next.min(self.publishing.next()).min(self.accused.next()),
+        )
     }
 
     /// A probe has its verdict.

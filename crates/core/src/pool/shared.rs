@@ -325,11 +325,10 @@ impl SharedPool {
         streak: u32,
         failure: RequestFailure,
         picked: Instant,
-        now: Instant,
     ) {
         if streak.checked_rem(self.failures) == Some(0) {
             let index = member.index() as usize;
-            self.apply(|pool| pool.request_failed(index, streak, failure, picked, now));
+            self.apply(|pool| pool.request_failed(index, streak, failure, picked));
         }
     }
 

@@ -33,6 +33,7 @@ impl World {
     fn ends(&self, index: u32, outcome: Outcome, count: u32, ms: u64) {
         for _ in 0..count {
             self.pick_at(index, ms).finish(outcome, at(ms));
+            self.step(ms);
         }
     }
 
@@ -92,6 +93,33 @@ fn five_failures_in_a_row_eject_and_an_answer_starts_the_count_again() {
             assert_eq!(world.states(), [Up, state, Up], "{outcomes:?}");
         }
     }
+}
+
+#[test]
+fn in_a_large_pool_members_that_fail_are_compared_with_all_others_only_after_a_pause() {
+    let world = World::judged(400, Health::Off, rules());
+    for _ in 0..400 {
+        world.pick_now(5).unwrap().finish(OK, at(5));
+    }
+    let fail = |index, ms| {
+        for _ in 0..20 {
+            let mut picks = std::iter::from_fn(|| world.pick_now(ms));
+            let lease = picks.find(|lease| lease.member().index() == index);
+            lease.unwrap().finish(RESET, at(ms));
+        }
+        world.pool.due(at(ms)).1
+    };
+    assert_eq!(fail(0, 10), at(500));
+    assert_eq!(world.ejected(), 1);
+    assert_eq!(fail(1, 11), at(12));
+    fail(2, 11);
+    assert_eq!(world.ejected(), 1);
+    world.pool.due(at(12));
+    assert_eq!(world.ejected(), 3);
+    assert_eq!(
+        world.heard.take().last().unwrap(),
+        "m2 up to ejected: 5 requests in a row failed: closed (397/400)"
+    );
 }
 
 #[test]
