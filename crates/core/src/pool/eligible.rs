@@ -60,6 +60,16 @@ impl Bar {
         })
     }
 
+    /// Is a member in this state of the best tier?
+    pub(super) fn takes(self, state: State, backup: bool) -> bool {
+        self.tier == Some((state, backup))
+    }
+
+    /// Is there anybody by right?
+    pub(super) fn is_met(self) -> bool {
+        self.tier.is_some()
+    }
+
     /// How many may be picked.
     pub(super) fn count(self, census: &Census) -> usize {
         match self.tier {

@@ -40,7 +40,7 @@ pub(super) struct Pool {
     algorithm: Box<dyn Algorithm>,
     /// The members in the published snapshot, and what was asked of them.
     published: Vec<usize>,
-    /// How many of them are not out.
+    /// How many of them still are of the best tier.
     published_in: usize,
     bar: Bar,
     /// The first few that are not in it, for those who ask why.
@@ -148,7 +148,7 @@ impl Pool {
     /// The new snapshot, if it is time for one and the eligible members are no longer those of `before`.
     pub(super) fn publish(&mut self, before: &Snapshot) -> Option<Snapshot> {
         let bar = Bar::among(&self.census, self.when_all_down);
-        let deserted = self.published_in == 0 && self.census.present() > 0;
+        let deserted = self.published_in == 0 && bar.is_met();
         if !self.publishing.take(bar != self.bar || deserted) {
             return None;
         }
@@ -159,11 +159,9 @@ impl Pool {
             }
         }
         let eligible = self.bar.eligible(&self.slots);
-        if eligible == self.published {
-            return None;
-        }
+        let same = eligible == self.published;
         self.set_published(eligible);
-        Some(self.snapshot(Some(before)))
+        (!same).then(|| self.snapshot(Some(before)))
     }
 
     /// The monitor's step is over: what takes a look at all is done, and what has changed is published.
@@ -349,13 +347,15 @@ impl Pool {
         let Some(from) = self.census.track(slot, |slot| slot.settle(probed, now)) else {
             return;
         };
-        let desperate = self.is_desperate();
-        let slot = &mut self.slots[index];
         if slot.published {
-            self.published_in -= usize::from(!from.is_out());
-            self.published_in += usize::from(!slot.is_out());
+            let takes = |state| usize::from(self.bar.takes(state, slot.is_backup()));
+            self.published_in += takes(slot.state);
+            self.published_in -= takes(from);
         }
-        if slot.is_out() && !(desperate && slot.is_wanted()) {
+        let unproven = slot.state == State::Unknown && self.census.count(State::Up) > 0;
+        let tried_anyway = self.is_desperate() && self.slots[index].is_wanted();
+        let slot = &mut self.slots[index];
+        if unproven || slot.is_out() && !tried_anyway {
             slot.member.close();
         }
         slot.remember(Passage {

@@ -43,7 +43,7 @@ pub(crate) enum Room {
 /// while the observer hears of it.
 ///
 /// Somebody must drive [`monitor`](crate::health::monitor), whether the pool probes or not: without it no member that
-/// went out comes back, and nobody notices a stalled one.
+/// went out comes back, and nobody notices one that has stalled or whose answers fail.
 pub struct SharedPool {
     name: Arc<str>,
     pool: Mutex<Pool>,
@@ -226,7 +226,8 @@ impl SharedPool {
         self.tokens.as_ref()?.of(member.index())
     }
 
-    /// The eligible members as of now; [`Snapshot::explain`] tells whom the next pick would choose.
+    /// The eligible members as the monitor last published them: whoever went out since is among them still, and gets nothing.
+    /// [`Snapshot::explain`] tells whom the next pick would choose.
     pub fn snapshot(&self) -> Arc<Snapshot> {
         self.snapshot.load_full()
     }
@@ -389,6 +390,10 @@ impl SharedPool {
         let urgent = pool.take_urgent();
         let stuck = pool.take_stuck();
         drop(pool);
+        if !reports.is_empty() {
+            // Somebody may be back who has not left the snapshot.
+            self.queue.call();
+        }
         stuck.iter().for_each(|member| member.late().wake());
         if urgent {
             self.ring();

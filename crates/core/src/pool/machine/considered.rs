@@ -24,7 +24,10 @@ impl Pool {
         for &index in &eligible {
             let slot = &mut self.slots[index];
             slot.published = true;
-            self.published_in += usize::from(!slot.is_out());
+            self.published_in += usize::from(self.bar.takes(slot.state, slot.is_backup()));
+            if !slot.is_out() {
+                slot.member.open();
+            }
         }
         self.published = eligible;
     }

@@ -91,6 +91,46 @@ fn whoever_is_up_serves_at_once_when_those_that_are_published_are_all_out() {
 }
 
 #[test]
+fn whoever_was_asked_back_waits_for_a_probe_while_others_are_up() {
+    let world = World::up(3, tcp());
+    world.pool.maintain("m1", at(10)).unwrap();
+    world.pool.ready("m1", at(11)).unwrap();
+    assert_eq!(world.states(), [Up, Unknown, Up]);
+    let next = || world.pick_now(11).unwrap().member().index();
+    assert!([(); 6].map(|()| next()).iter().all(|&index| index != 1));
+    // They are gone: better that one than none.
+    for index in [0, 2] {
+        world.pool.drain(&format!("m{index}"), at(12)).unwrap();
+    }
+    assert_eq!(next(), 1);
+}
+
+#[test]
+fn whoever_waits_for_a_place_is_called_when_a_member_is_back_that_is_published_still() {
+    let world = with(|settings| {
+        settings.health = Health::Off;
+        settings.limits.in_flight_per_server = 1;
+    });
+    let _others = [world.pick_now(10).unwrap(), world.pick_now(10).unwrap()];
+    world.pool.drain("m2", at(10)).unwrap();
+    let place = world.pool.queue().enter().unwrap();
+    let called = Arc::new(AtomicBool::new(false));
+    assert!(place.is_next(&futures::task::waker(Arc::new(Call(called.clone())))));
+    assert!(world.pick_now(10).is_none());
+    world.pool.ready("m2", at(10)).unwrap();
+    assert!(called.load(Ordering::Relaxed));
+    assert_eq!(world.pick_now(10).unwrap().member().index(), 2);
+}
+
+struct Call(Arc<AtomicBool>);
+
+impl futures::task::ArcWake for Call {
+    fn wake_by_ref(call: &Arc<Self>) {
+        call.0.store(true, Ordering::Relaxed);
+    }
+}
+
+#[test]
 fn backups_serve_at_once_when_the_last_of_the_others_is_out() {
     let world = with(|settings| {
         settings.health = Health::Off;

@@ -360,12 +360,13 @@ fn never_more_than_half_of_the_pool_is_stalled() {
 
 #[test]
 fn a_member_that_is_missing_anyway_does_not_keep_a_frozen_one_in() {
+    type Leave<'a> = &'a dyn Fn(&World);
     let down = |world: &World| {
         for ms in [610, 620, 630] {
             world.pool.probed(&world.probe_of(2, ms), TIMEOUT, at(ms));
         }
     };
-    let table: [(&dyn Fn(&World), State); 4] = [
+    let table: [(Leave<'_>, State); 4] = [
         (&down, Down),
         (
             &|world| world.pool.drain("m2", at(650)).unwrap(),
