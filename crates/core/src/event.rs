@@ -81,6 +81,11 @@ pub enum Command {
 }
 
 impl State {
+    /// Is a member in this state out, for whatever reason?
+    pub(crate) fn is_out(self) -> bool {
+        !matches!(self, Self::Up | Self::Unknown)
+    }
+
     /// A short stable word: the same in logs, metrics and admin.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -166,6 +166,36 @@ fn few_clients_that_are_all_at_a_frozen_backend_are_rescued() {
 }
 
 #[test]
+fn with_one_of_three_backends_dead_a_frozen_one_is_found_out_as_well() {
+    for (seed, clients) in seeds(4).into_iter().zip([3, 8, 10, 20]) {
+        sim(seed, |world| async move {
+            let proxy = three(&world).await;
+            world.run_until(secs(1)).await;
+            let load = Load {
+                down: 0..=200,
+                ..Load::closed(clients, secs(19))
+            };
+            world.load(proxy.address(), load);
+            world.run_until(secs(3)).await;
+            world.crash("b3");
+            world.run_until(secs(15)).await;
+            assert_eq!(proxy.members()[2].state, State::Down);
+            world.freeze("b1");
+            world.run_for(Duration::from_millis(300)).await;
+            assert_eq!(proxy.members()[0].state, State::Stalled);
+            world.run_for(Duration::from_secs(2)).await;
+            world.thaw("b1");
+            settled(&world, &proxy).await;
+            let check = world.check();
+            check.no_failed_get().answered_at_least(500);
+            check.none_took_longer_than(Duration::from_millis(300));
+            let up = proxy.members().into_iter().map(|m| m.state == State::Up);
+            assert_eq!(up.collect::<Vec<_>>(), [true, true, false]);
+        });
+    }
+}
+
+#[test]
 fn one_client_with_long_polls_among_its_requests_stalls_nobody() {
     for (seed, per_mille) in seeds(3).into_iter().zip([5, 50, 300]) {
         sim(seed, |world| async move {

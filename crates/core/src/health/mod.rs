@@ -1,8 +1,9 @@
 //! Health: plain rules that are told the time, and the monitor that drives them.
 //!
-//! The rules (`tracker`, `probe`, `schedule`, `trial`, `stall`, `inquiry`, `alarm`, `normal`, `outlier`) change nothing by themselves: the
+//! The rules (`tracker`, `probe`, `schedule` on an `agenda`, `trial`, `stall`, `inquiry`, `alarm`, `normal`, `outlier`) change nothing by themselves: the
 //! [pool](crate::pool) applies them. Only [`monitor`] does I/O, and it decides nothing.
 
+pub(crate) mod agenda;
 pub(crate) mod alarm;
 pub(crate) mod inquiry;
 mod monitor;

@@ -32,6 +32,7 @@ pub async fn monitor<T: Transport, C: Timer>(
 ) -> Infallible {
     let mut running = FuturesUnordered::new();
     loop {
+        // After all that has come out, so that it is published at once and together.
         let (probes, next) = pool.due(timer.now());
         for probe in probes {
             let judged = false;
@@ -47,14 +48,17 @@ pub async fn monitor<T: Transport, C: Timer>(
     }
 }
 
-/// Waits until the pool rings, a probe is over, or `sleep` is.
+/// Waits until the pool rings, probes are over, as many as are by then, or `sleep` is.
 async fn something_happens(
     pool: &SharedPool,
     mut running: Pin<&mut impl Stream<Item = ()>>,
     mut sleep: Pin<&mut impl Future<Output = ()>>,
 ) {
     poll_fn(|cx: &mut Context<'_>| {
-        let over = matches!(running.as_mut().poll_next(cx), Poll::Ready(Some(())));
+        let mut over = false;
+        while let Poll::Ready(Some(())) = running.as_mut().poll_next(cx) {
+            over = true;
+        }
         // After the probes, which may have rung.
         let rung = pool.poll_rung(cx);
         let late = sleep.as_mut().poll(cx).is_ready();

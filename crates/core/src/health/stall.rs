@@ -17,7 +17,7 @@ pub(super) const WAITING: usize = 2;
 pub(super) const ENOUGH: f64 = 20.0;
 /// Others must have answered during the silence, and again so much later: a pool that was stuck as a whole and goes on
 /// does not do so everywhere at the same instant.
-pub(super) const AGAIN: Duration = Duration::from_millis(25);
+pub(crate) const AGAIN: Duration = Duration::from_millis(25);
 /// The guard looks at least so often.
 pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// And not more often than this.
@@ -136,9 +136,10 @@ impl Signs {
     }
 }
 
-/// May one more of `members` go out when `out` are?
-pub(crate) fn may_go(out: usize, members: usize) -> bool {
-    (out + 1) * 2 <= members
+/// May one more of `members` stall when `stalled` have, and so many `others` would stay in? Those that are down or that nobody
+/// wants are no members here: that they are missing makes a frozen one worse, not better.
+pub(crate) fn may_go(stalled: usize, members: usize, others: usize) -> bool {
+    others > 0 && (stalled + 1) * 2 <= members
 }
 
 /// Did this process fail to look for so long that it knows nothing?
@@ -371,18 +372,23 @@ mod tests {
     }
 
     #[test]
-    fn never_more_than_half_of_the_pool_goes() {
+    fn never_more_than_half_of_the_pool_goes_and_never_the_last() {
+        // stalled, members, others that stay in, may one more go
         let table = [
-            (0, 1, false),
-            (0, 2, true),
-            (1, 2, false),
-            (0, 3, true),
-            (1, 3, false),
-            (1, 4, true),
-            (2, 4, false),
+            (0, 1, 0, false),
+            (0, 2, 1, true),
+            (0, 2, 0, false),
+            (1, 2, 0, false),
+            (0, 3, 2, true),
+            (0, 3, 1, true),
+            (1, 3, 1, false),
+            (1, 4, 2, true),
+            (1, 4, 0, false),
+            (2, 4, 1, false),
         ];
-        for (out, members, may) in table {
-            assert_eq!(may_go(out, members), may, "{out} of {members}");
+        for (stalled, members, others, may) in table {
+            let found = may_go(stalled, members, others);
+            assert_eq!(found, may, "{stalled} of {members}, {others} others");
         }
     }
 

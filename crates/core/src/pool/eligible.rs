@@ -1,5 +1,6 @@
 //! Who may be picked, and why the others may not. This is the only place that says so.
 
+use super::machine::Census;
 use super::slot::Slot;
 use crate::config::settings::WhenAllDown;
 use crate::decision::Exclusion;
@@ -24,10 +25,10 @@ pub(super) struct Bar {
 
 impl Bar {
     /// What is asked among these.
-    pub(super) fn among(slots: &[Slot], when_all_down: WhenAllDown) -> Self {
+    pub(super) fn among(census: &Census, when_all_down: WhenAllDown) -> Self {
         let tier = TIERS
             .into_iter()
-            .find(|tier| slots.iter().any(|slot| is_in(slot, *tier)));
+            .find(|&(state, backups)| census.tier(state, backups) > 0);
         Self {
             tier,
             when_all_down,
@@ -64,6 +65,28 @@ impl Bar {
         let backup = self.tier.map(|(state, _)| (state, true));
         self.excludes(slot) == Some(Exclusion::Standby)
             && (slot.state == State::Up || backup.is_some_and(|tier| is_in(slot, tier)))
+    }
+
+    /// Is a member in this state of the best tier?
+    pub(super) fn takes(self, state: State, backup: bool) -> bool {
+        self.tier == Some((state, backup))
+    }
+
+    /// Is there anybody by right?
+    pub(super) fn is_met(self) -> bool {
+        self.tier.is_some()
+    }
+
+    /// How many may be picked.
+    pub(super) fn count(self, census: &Census) -> usize {
+        match self.tier {
+            Some((state, backups)) => {
+                let standby = usize::from(backups) * census.trials(true);
+                census.tier(state, backups) + census.trials(false) + standby
+            }
+            None if self.when_all_down == WhenAllDown::TryAnyway => census.wanted(),
+            None => census.trials(false) + census.trials(true),
+        }
     }
 
     /// The indexes of those who may be picked.

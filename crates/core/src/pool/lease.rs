@@ -104,7 +104,7 @@ impl Lease {
         let sent = self.waiting?;
         let at = match self.late {
             None => sent + LATE,
-            Some(_) if self.trial => sent + self.member.trial_wait(),
+            Some(_) if self.is_trial() => sent + self.member.trial_wait(),
             Some(_) => return None,
         };
         (at > now).then_some(at)
@@ -121,20 +121,20 @@ impl Lease {
             None => self.is_late(sent, waker, now),
         }
         // A trial is made because the member has stalled: it has its own time.
-        let tests = self.trial && now < sent + self.member.trial_wait();
+        let tests = self.is_trial() && now < sent + self.member.trial_wait();
         self.member.is_stalled() && !tests
     }
 
     fn is_late(&mut self, sent: Instant, waker: &Waker, now: Instant) {
         self.late = Some(self.member.late().register(sent, waker));
         if self.member.last_byte() + LATE / 2 <= now {
-            self.pool.look_soon();
+            self.pool.look_soon(self.member.index());
         }
     }
 
     /// The request goes elsewhere, because the member has stalled: a failure only of a trial.
     pub(crate) fn leave(self, now: Instant) {
-        let outcome = if self.trial {
+        let outcome = if self.is_trial() {
             Outcome::Failed(Cause::TimedOut)
         } else {
             Outcome::Abandoned
@@ -144,12 +144,13 @@ impl Lease {
 
     /// Is it the one request that tests its member?
     pub(crate) fn is_trial(&self) -> bool {
-        self.trial
+        // What was picked before the member came back tests nothing any more.
+        self.trial && self.picked >= self.member.readmitted()
     }
 
     /// Is it the one request that tests whether a stalled member is back?
     pub(crate) fn tests_a_stalled_member(&self) -> bool {
-        self.trial && self.member.is_stalled()
+        self.is_trial() && self.member.is_stalled()
     }
 
     /// The member sent something: it is alive, and this attempt no longer waits for its first byte.
@@ -165,9 +166,13 @@ impl Lease {
             self.member.note_latency(time, now);
             self.adapt(time, now);
         }
-        if self.trial && (!self.member.is_ejected() || now >= self.picked + TRIAL_PATIENCE) {
-            self.trial = false;
-            self.pool.trial_ended(&self.member, TrialEnd::Answered(now));
+        if self.is_trial() {
+            if self.member.is_ejected() && now < self.picked + TRIAL_PATIENCE {
+                self.member.trial_speaks(self.picked);
+            } else {
+                self.trial = false;
+                self.pool.trial_ended(&self.member, TrialEnd::Answered(now));
+            }
         }
         if self.member.is_byte_news() {
             self.pool.heard_from(&self.member, now);
@@ -192,7 +197,7 @@ impl Lease {
                 .connect_failed(&self.member, cause, self.picked, now);
         }
         let evidence = evidence(outcome);
-        if self.trial {
+        if self.is_trial() {
             let end = match (evidence, outcome) {
                 (_, Outcome::Abandoned) => TrialEnd::Abandoned,
                 (Evidence::Good, _) => TrialEnd::Answered(now),
@@ -200,7 +205,7 @@ impl Lease {
             };
             self.pool.trial_ended(&self.member, end);
         }
-        self.weigh(evidence, now);
+        self.weigh(evidence);
     }
 
     /// The member's adaptive limit hears how long the first byte took.
@@ -224,7 +229,7 @@ impl Lease {
     }
 
     /// What the outcome does to the member's streak of failures.
-    fn weigh(&self, evidence: Evidence, now: Instant) {
+    fn weigh(&self, evidence: Evidence) {
         if evidence == Evidence::None || self.picked < self.member.readmitted() {
             return;
         }
@@ -232,7 +237,7 @@ impl Lease {
             Evidence::Bad(failure) => {
                 let streak = self.member.did_badly();
                 self.pool
-                    .request_failed(&self.member, streak, failure, self.picked, now);
+                    .request_failed(&self.member, streak, failure, self.picked);
             }
             _ => self.member.did_well(),
         }
@@ -252,7 +257,7 @@ impl Drop for Lease {
             return;
         }
         self.end(Outcome::Abandoned);
-        if self.trial {
+        if self.is_trial() {
             self.pool.trial_ended(&self.member, TrialEnd::Abandoned);
         }
     }

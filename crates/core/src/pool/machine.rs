@@ -4,11 +4,19 @@
 //! I/O, takes no lock and reads no clock.
 
 mod asking;
+mod census;
 mod considered;
 mod leaving;
+mod looking;
+mod publishing;
 
 use std::sync::Arc;
 use std::time::Duration;
+
+pub(super) use census::Census;
+use leaving::Accused;
+use looking::Looks;
+use publishing::Publishing;
 
 use super::eligible::Bar;
 use super::slot::Slot;
@@ -17,11 +25,9 @@ use super::{Member, Snapshot};
 use crate::config::settings::{Balance, Health, Passive, PoolSettings, ProbeSettings, WhenAllDown};
 use crate::error::Cause;
 use crate::event::{State, Trigger};
-use crate::health::inquiry;
 use crate::health::normal::Counts;
 use crate::health::probe::{Finding, Probe};
-use crate::health::schedule::{Schedule, jittered};
-use crate::health::stall::{self, LastBytes};
+use crate::health::schedule::{Schedule, anywhere, jittered};
 use crate::health::tracker::{Limits, Tracker, Verdict};
 use crate::health::trial::TrialEnd;
 use crate::picker::{Algorithm, algorithm};
@@ -30,14 +36,16 @@ use crate::time::Instant;
 
 pub(super) struct Pool {
     slots: Vec<Slot>,
+    census: Census,
     algorithm: Box<dyn Algorithm>,
     /// The members in the published snapshot, and what was asked of them.
     published: Vec<usize>,
+    /// How many of them still are of the best tier.
+    published_in: usize,
     bar: Bar,
     /// The first few that are not in it, for those who ask why.
     out: Vec<usize>,
-    /// Others than those may be eligible.
-    changed: bool,
+    publishing: Publishing,
     /// `None` when nobody probes.
     probes: Option<Arc<ProbeSettings>>,
     schedule: Schedule,
@@ -47,12 +55,11 @@ pub(super) struct Pool {
     /// When the window began over which shares are taken.
     window: Instant,
     rng: Rng,
-    last_look: Instant,
-    next_look: Instant,
+    looks: Looks,
+    accused: Accused,
     reports: Vec<Report>,
     /// How long the answers of all members took, as of the last regular look.
     learned: Counts,
-    next_lesson: Instant,
     /// The members about whom the stall guard has a question of its own.
     inquiries: Vec<usize>,
     /// Where to look for the next one to ask besides.
@@ -61,6 +68,12 @@ pub(super) struct Pool {
     stuck: Vec<Arc<Member>>,
     /// Something became due before what the monitor was told.
     urgent: bool,
+}
+
+/// How long a pool of so many members rests between two works that go over all of them: five microseconds each, in whole
+/// milliseconds, which is nothing below two hundred.
+fn pause(members: usize) -> Duration {
+    Duration::from_millis(u64::try_from(members / 200).unwrap_or(u64::MAX))
 }
 
 /// A transition that happened and has not been told to anybody yet.
@@ -93,28 +106,30 @@ impl Pool {
             Slot::new(member, Tracker::new(verdict, limits), now)
         };
         let slots: Vec<_> = settings.servers.iter().enumerate().map(slot).collect();
-        let bar = Bar::among(&slots, settings.when_all_down);
+        let census = Census::of(&slots);
+        let bar = Bar::among(&census, settings.when_all_down);
         let mut pool = Self {
-            schedule: match probes {
-                Some(_) => Schedule::new(slots.len(), now),
+            schedule: match &probes {
+                Some(probes) => Schedule::new(slots.len(), probes.interval, now),
                 None => Schedule::idle(slots.len()),
             },
             slots,
+            census,
             algorithm: algorithm(settings),
             published: Vec::new(),
+            published_in: 0,
             bar,
             out: Vec::new(),
-            changed: false,
+            publishing: Publishing::new(settings.servers.len()),
             probes,
             passive: settings.passive.clone(),
             when_all_down: settings.when_all_down,
             window: now,
             rng,
-            last_look: now,
-            next_look: now + stall::LOOK_EVERY,
+            looks: Looks::new(settings.servers.len(), now),
+            accused: Accused::default(),
             reports: Vec::new(),
             learned: Counts::default(),
-            next_lesson: now,
             inquiries: Vec::new(),
             next_witness: 0,
             stuck: Vec::new(),
@@ -127,29 +142,37 @@ impl Pool {
 
     /// Nobody is eligible by right, and requests are sent anyway.
     fn is_desperate(&self) -> bool {
-        self.when_all_down == WhenAllDown::TryAnyway && self.slots.iter().all(Slot::is_out)
+        self.when_all_down == WhenAllDown::TryAnyway && self.census.present() == 0
     }
 
-    fn anybody_up(&self) -> bool {
-        self.slots.iter().any(|slot| slot.state == State::Up)
-    }
-
-    /// The new snapshot, if the eligible members are no longer those of `before`.
+    /// The new snapshot, if it is time for one and the eligible members are no longer those of `before`.
     pub(super) fn publish(&mut self, before: &Snapshot) -> Option<Snapshot> {
-        if !std::mem::take(&mut self.changed) {
+        let bar = Bar::among(&self.census, self.when_all_down);
+        let deserted = self.published_in == 0 && bar.is_met();
+        if !self.publishing.take(bar != self.bar || deserted) {
             return None;
         }
+        self.bar = bar;
         if self.is_desperate() {
-            let wanted = self.slots.iter_mut().filter(|slot| slot.is_wanted());
-            wanted.for_each(Slot::try_anyway);
+            for slot in self.slots.iter_mut().filter(|slot| slot.is_wanted()) {
+                self.census.track(slot, Slot::try_anyway);
+            }
         }
-        self.bar = Bar::among(&self.slots, self.when_all_down);
         let eligible = self.bar.eligible(&self.slots);
-        if eligible == self.published {
-            return None;
-        }
+        let same = eligible == self.published;
         self.set_published(eligible);
-        Some(self.snapshot(Some(before)))
+        (!same).then(|| self.snapshot(Some(before)))
+    }
+
+    /// The monitor's step is over: what takes a look at all is done, and what has changed is published.
+    pub(super) fn end_step(&mut self, now: Instant) {
+        self.hear(now);
+        self.publishing.step(now);
+    }
+
+    /// How many members may be picked.
+    pub(super) fn eligible(&self) -> usize {
+        self.bar.count(&self.census)
     }
 
     fn snapshot(&self, before: Option<&Snapshot>) -> Snapshot {
@@ -178,27 +201,35 @@ impl Pool {
         &self.learned
     }
 
-    /// The probes to start now, and when to ask again. `look`: a member may be silent that was not expected to be.
-    pub(super) fn due(&mut self, look: bool, now: Instant) -> (Vec<Probe>, Instant) {
-        if look {
-            self.look_by(self.last_look + stall::LOOK_GAP);
+    /// The probes to start now, and when to ask again. Those who `rang` may be silent and were not expected to be.
+    pub(super) fn due(
+        &mut self,
+        rang: impl IntoIterator<Item = u32>,
+        now: Instant,
+    ) -> (Vec<Probe>, Instant) {
+        for index in rang {
+            self.looks.rang(index as usize);
         }
-        if self.next_look <= now {
-            self.look(now);
-        }
+        self.look(now);
         let mut started = Vec::new();
         if let Some(settings) = &self.probes {
             while let Some(index) = self.schedule.start(now) {
                 started.push(self.slots[index].probe_starts(settings, now));
             }
         }
-        (started, self.schedule.next_due().min(self.next_look))
+        self.end_step(now);
+        let next = self.schedule.next_due().min(self.looks.next());
+        (
+            started,
+            next.min(self.publishing.next()).min(self.accused.next()),
+        )
     }
 
     /// A probe has its verdict.
     pub(super) fn probed(&mut self, probe: &Probe, finding: Finding, now: Instant) {
-        let alone = !self.anybody_up();
+        let alone = self.census.count(State::Up) == 0;
         let index = probe.member.index() as usize;
+        let was_well = self.is_well(index);
         let slot = &mut self.slots[index];
         let outdated = slot.outdates(probe);
         let answered = slot.probe_ends(probe, finding, now);
@@ -219,16 +250,34 @@ impl Pool {
             self.testify(index, probe.started, now);
         }
         self.settle(index, trigger, now);
-        let next = match self.slots[index].state {
-            State::Maintenance => Instant::NEVER,
-            _ if outdated => now,
-            State::Up | State::Draining => {
-                now.max(probe.started + jittered(probe.settings.interval, &self.rng))
-            }
-            _ => now.max(probe.started + jittered(probe.settings.interval_down, &self.rng)),
-        };
-        self.schedule.set(index, next);
+        self.plan(probe, outdated, was_well, now);
         self.urgent = true;
+    }
+
+    /// Sets when a member that was just probed is probed next.
+    fn plan(&mut self, probe: &Probe, outdated: bool, was_well: bool, now: Instant) {
+        let index = probe.member.index() as usize;
+        let (settings, rng) = (&probe.settings, &self.rng);
+        if self.slots[index].state == State::Maintenance {
+            self.schedule.set(index, Instant::NEVER);
+        } else if outdated {
+            self.schedule.set(index, now);
+        } else if self.is_well(index) {
+            let pause = match was_well {
+                true => jittered(settings.interval, rng),
+                false => anywhere(settings.interval, rng),
+            };
+            let next = now.max(probe.started + pause);
+            self.schedule.set_regular(index, next);
+        } else {
+            let pause = jittered(settings.interval_down, rng);
+            self.schedule.set(index, now.max(probe.started + pause));
+        }
+    }
+
+    /// Is a member probed only to see whether it still is as it was?
+    fn is_well(&self, index: usize) -> bool {
+        matches!(self.slots[index].state, State::Up | State::Draining)
     }
 
     /// A probe is over, its answer drained; or it was given up, and one without a verdict is due again.
@@ -261,138 +310,54 @@ impl Pool {
 
     /// The one request that tests a member has ended, or shown that the member answers.
     pub(super) fn trial_ended(&mut self, index: usize, end: TrialEnd) {
-        let slot = &mut self.slots[index];
-        if !slot.is_on_trial() {
+        if !self.slots[index].is_on_trial() {
             return; // Something else has decided meanwhile.
         }
         match end {
             TrialEnd::Answered(now) => {
-                let trigger = slot.trial_answered(now);
+                let trigger = self.slots[index].trial_answered(now);
                 self.settle(index, Some(trigger), now);
             }
             TrialEnd::Failed(now) => {
-                slot.trial_failed(self.passive.as_ref(), &self.rng, now);
-                let due = slot.trials.map_or(Instant::NEVER, |trials| trials.due());
-                self.look_by(due);
-                self.changed = true;
+                let (slot, rules) = (&mut self.slots[index], self.passive.as_ref());
+                self.census
+                    .track(slot, |slot| slot.trial_failed(rules, &self.rng, now));
+                let trials = slot.trials;
+                let due = trials.map_or(Instant::NEVER, |trials| trials.due());
+                self.looks.by(index, due);
+                self.publishing.note();
                 self.urgent = true;
             }
-            TrialEnd::Abandoned => slot.member.offer_trial(),
+            TrialEnd::Abandoned => self.slots[index].member.offer_trial(),
         }
-    }
-
-    /// Looks for members that went silent, and for trials that are due.
-    fn look(&mut self, now: Instant) {
-        let looked_away = stall::looked_away(self.last_look, now);
-        self.last_look = now;
-        self.next_look = now + stall::LOOK_EVERY;
-        if !looked_away {
-            self.watch(now);
-        }
-        self.judge(now);
-        self.offer_trials(now);
-    }
-
-    /// Learns what is normal, now and then.
-    fn learn(&mut self, now: Instant) {
-        if now < self.next_lesson {
-            return;
-        }
-        self.next_lesson = now + stall::LOOK_EVERY;
-        self.learned = Counts::default();
-        for slot in &mut self.slots {
-            slot.learn();
-            slot.member.wake_limit(now);
-            self.learned.add(&slot.learned);
-        }
-    }
-
-    fn watch(&mut self, now: Instant) {
-        self.learn(now);
-        let bytes = LastBytes::of(self.slots.iter().map(|slot| slot.member.last_byte()));
-        let mut out = self.slots.iter().filter(|slot| slot.is_out()).count();
-        let members = self.slots.len();
-        let mut questions = inquiry::MOST.saturating_sub(self.inquiries.len());
-        self.inquiries.clear();
-        for index in 0..self.slots.len() {
-            let slot = &mut self.slots[index];
-            if let Some(since) = slot.stalled_since() {
-                if slot.member.last_byte() > since {
-                    // The byte came while the state was being set, and its lease could not know.
-                    self.heard_from(index, now);
-                }
-                continue;
-            }
-            let is_out = slot.is_out();
-            let may_go = is_out || stall::may_go(out, members);
-            let was_asked = slot.inquiry.is_some();
-            let may_ask = may_go && self.probes.is_some() && (was_asked || questions > 0);
-            let finding = slot.look(&self.learned, bytes.except(index), may_ask, now);
-            if slot.inquiry.is_some() {
-                questions -= usize::from(!was_asked);
-                self.inquiries.push(index);
-            }
-            match finding {
-                stall::Finding::Calm => {}
-                stall::Finding::Doubtful(again) => {
-                    self.look_by(again.max(now + stall::LOOK_GAP));
-                }
-                stall::Finding::Stalled { waiting, silence } => {
-                    if may_go {
-                        out += usize::from(!is_out);
-                        self.stall(index, waiting, silence, now);
-                    }
-                }
-            }
-        }
-        self.ask(now);
-    }
-
-    fn stall(&mut self, index: usize, waiting: u32, silence: Duration, now: Instant) {
-        let slot = &mut self.slots[index];
-        let trigger = slot.stall(waiting, silence, &self.learned, now);
-        self.stuck.push(Arc::clone(&slot.member));
-        self.settle(index, Some(trigger), now);
-    }
-
-    fn offer_trials(&mut self, now: Instant) {
-        if self.is_desperate() {
-            return; // Every request is one.
-        }
-        for slot in &mut self.slots {
-            let stalled = slot.state == State::Stalled;
-            let Some(trials) = &mut slot.trials else {
-                continue;
-            };
-            let due = trials.due();
-            if due > now {
-                self.next_look = self.next_look.min(due);
-            } else if !stalled || slot.member.waiting() == 0 {
-                trials.offer();
-                slot.member.offer_trial();
-                self.changed = true;
-            }
-        }
-    }
-
-    fn look_by(&mut self, at: Instant) {
-        self.next_look = self.next_look.min(at);
     }
 
     /// Makes a change of a slot's facts visible, and notes what follows from it.
     fn settle(&mut self, index: usize, trigger: Option<Trigger>, now: Instant) {
         let Some(trigger) = trigger else { return };
         self.change(index, trigger, now);
-        if self.slots.iter().all(Slot::is_out) {
+        if self.census.present() == 0 && self.census.count(State::Ejected) > 0 {
             self.recall(now);
         }
     }
 
     fn change(&mut self, index: usize, trigger: Trigger, now: Instant) {
+        let probed = self.probes.is_some();
         let slot = &mut self.slots[index];
-        let Some(from) = slot.settle(self.probes.is_some(), now) else {
+        let Some(from) = self.census.track(slot, |slot| slot.settle(probed, now)) else {
             return;
         };
+        if slot.published {
+            let takes = |state| usize::from(self.bar.takes(state, slot.is_backup()));
+            self.published_in += takes(slot.state);
+            self.published_in -= takes(from);
+        }
+        let unproven = slot.state == State::Unknown && self.census.count(State::Up) > 0;
+        let tried_anyway = self.is_desperate() && self.slots[index].is_wanted();
+        let slot = &mut self.slots[index];
+        if unproven || slot.is_out() && !tried_anyway {
+            slot.member.close();
+        }
         slot.remember(Passage {
             from,
             to: slot.state,
@@ -410,9 +375,9 @@ impl Pool {
             self.schedule.hurry(index, now);
         }
         if let Some(trials) = slot.trials {
-            self.look_by(trials.due());
+            self.looks.by(index, trials.due());
         }
-        self.changed = true;
+        self.publishing.note();
         self.urgent = true;
     }
 

@@ -25,7 +25,7 @@ use crate::time::Instant;
 const OPEN: u8 = 0;
 /// One request may be sent here, as a trial.
 const TRIAL: u8 = 1;
-/// The trial is taken.
+/// Nobody may be sent here: the member is out, or its trial is taken.
 const CLOSED: u8 = 2;
 
 /// A byte is no news.
@@ -49,6 +49,8 @@ pub struct Member {
     streak: AtomicU32,
     /// When it last came back, in nanoseconds; zero if it never was away.
     readmitted: AtomicU64,
+    /// When the trial was picked whose answer has begun, in nanoseconds; zero if none has.
+    trial_speaks: AtomicU64,
     slow_start: SlowStart,
     in_flight: AtomicU32,
     /// Attempts in flight, at most.
@@ -100,6 +102,7 @@ impl Member {
             ejected: AtomicBool::new(false),
             streak: AtomicU32::new(0),
             readmitted: AtomicU64::new(0),
+            trial_speaks: AtomicU64::new(0),
             slow_start: SlowStart::new(None),
             in_flight: AtomicU32::new(0),
             limit: u32::MAX,
@@ -247,12 +250,30 @@ impl Member {
 
     /// From now on one request at a time may come, as a trial.
     pub(crate) fn offer_trial(&self) {
+        self.trial_speaks.store(0, Ordering::Relaxed);
         self.gate.store(TRIAL, Ordering::Release);
+    }
+
+    /// The answer to the trial that was picked then has begun.
+    pub(crate) fn trial_speaks(&self, picked: Instant) {
+        let nanos = picked.as_nanos();
+        self.trial_speaks.store(nanos, Ordering::Relaxed);
+    }
+
+    /// When the trial was picked whose answer has begun.
+    pub(crate) fn speaking_trial(&self) -> Option<Instant> {
+        let nanos = self.trial_speaks.load(Ordering::Relaxed);
+        (nanos > 0).then(|| Instant::from_nanos(nanos))
     }
 
     /// From now on anybody may come.
     pub(crate) fn open(&self) {
         self.gate.store(OPEN, Ordering::Release);
+    }
+
+    /// From now on nobody may come, whoever still sees it in a snapshot.
+    pub(crate) fn close(&self) {
+        self.gate.store(CLOSED, Ordering::Release);
     }
 
     /// Leases tell the pool about bytes only while this is so.

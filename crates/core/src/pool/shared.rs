@@ -3,6 +3,7 @@
 mod explain;
 mod standby;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -44,7 +45,7 @@ pub(crate) enum Room {
 /// while the observer hears of it.
 ///
 /// Somebody must drive [`monitor`](crate::health::monitor), whether the pool probes or not: without it no member that
-/// went out comes back, and nobody notices a stalled one.
+/// went out comes back, and nobody notices one that has stalled or whose answers fail.
 pub struct SharedPool {
     name: Arc<str>,
     pool: Mutex<Pool>,
@@ -59,8 +60,8 @@ pub struct SharedPool {
     failures: u32,
     /// How clients name members, where they are kept at theirs.
     tokens: Option<Tokens>,
-    /// A lease saw a member that may have stalled.
-    look: AtomicBool,
+    /// Members that may have stalled, as leases saw.
+    rang: Mutex<BTreeSet<u32>>,
     /// Something is due before the monitor's time.
     rung: AtomicBool,
     monitor: AtomicWaker,
@@ -101,7 +102,7 @@ impl SharedPool {
                 .sticky
                 .as_ref()
                 .map(|sticky| Tokens::new(sticky, &settings.servers)),
-            look: AtomicBool::new(false),
+            rang: Mutex::default(),
             rung: AtomicBool::new(false),
             monitor: AtomicWaker::new(),
             queue: Queue::new(settings.limits.queue.size),
@@ -232,7 +233,8 @@ impl SharedPool {
         self.tokens.as_ref()?.of(member.index())
     }
 
-    /// The eligible members as of now; [`Snapshot::explain`] tells whom the next pick would choose.
+    /// The eligible members as the monitor last published them: whoever went out since is among them still, and gets nothing.
+    /// [`Snapshot::explain`] tells whom the next pick would choose.
     pub fn snapshot(&self) -> Arc<Snapshot> {
         self.snapshot.load_full()
     }
@@ -290,9 +292,9 @@ impl SharedPool {
 
     /// What the monitor has to start now, and when it must ask again at the latest.
     pub(crate) fn due(&self, now: Instant) -> (Vec<Probe>, Instant) {
-        let look = self.look.swap(false, Ordering::SeqCst);
+        let rang = std::mem::take(&mut *self.rang());
         let due = self.apply(|pool| {
-            let due = pool.due(look, now);
+            let due = pool.due(rang, now);
             if let Some(usual) = &self.usual {
                 let time = pool.learned().percentile(usual.percent);
                 let nanos = time.map_or(0, |time| u64::try_from(time.as_nanos()).unwrap_or(0));
@@ -334,11 +336,10 @@ impl SharedPool {
         streak: u32,
         failure: RequestFailure,
         picked: Instant,
-        now: Instant,
     ) {
         if streak.checked_rem(self.failures) == Some(0) {
             let index = member.index() as usize;
-            self.apply(|pool| pool.request_failed(index, streak, failure, picked, now));
+            self.apply(|pool| pool.request_failed(index, streak, failure, picked));
         }
     }
 
@@ -368,9 +369,9 @@ impl SharedPool {
         self.apply(|pool| pool.trial_ended(member.index() as usize, end));
     }
 
-    /// Makes the stall guard look at once.
-    pub(super) fn look_soon(&self) {
-        self.look.store(true, Ordering::SeqCst);
+    /// Makes the stall guard look at a member at once.
+    pub(super) fn look_soon(&self, index: u32) {
+        self.rang().insert(index);
         self.ring();
     }
 
@@ -386,8 +387,8 @@ impl SharedPool {
         self.rung.swap(false, Ordering::SeqCst)
     }
 
-    /// Makes a transition, publishes what follows from it, and then tells the observer: of this one after all earlier ones.
-    fn apply<R>(&self, change: impl FnOnce(&mut Pool) -> R) -> R {
+    /// Makes a transition, publishes if it is time to, and then tells the observer: of this one after all earlier ones.
+    pub(super) fn apply<R>(&self, change: impl FnOnce(&mut Pool) -> R) -> R {
         let mut pool = self.lock();
         let result = change(&mut pool);
         if let Some(snapshot) = pool.publish(&self.snapshot.load()) {
@@ -397,13 +398,17 @@ impl SharedPool {
         let reports = pool.take_reports();
         let news = !reports.is_empty();
         if news {
-            let eligible = self.snapshot.load().members().len();
+            let eligible = pool.eligible();
             let reports = reports.into_iter().map(|report| (report, eligible));
             self.untold.put(reports);
         }
         let urgent = pool.take_urgent();
         let stuck = pool.take_stuck();
         drop(pool);
+        if news {
+            // Somebody may be back who has not left the snapshot.
+            self.queue.call();
+        }
         stuck.iter().for_each(|member| member.late().wake());
         if urgent {
             self.ring();
@@ -426,6 +431,11 @@ impl SharedPool {
             members: self.members,
             at: report.at,
         });
+    }
+
+    fn rang(&self) -> MutexGuard<'_, BTreeSet<u32>> {
+        // A set is whole at each step.
+        self.rang.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, Pool> {

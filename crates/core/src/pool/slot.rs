@@ -30,6 +30,8 @@ pub(super) struct Slot {
     pub(super) state: State,
     pub(super) since: Instant,
     pub(super) trials: Option<Trials>,
+    /// Is it in the snapshot?
+    pub(super) published: bool,
     /// The last transitions, the oldest first.
     pub(super) passages: VecDeque<Passage>,
     tracker: Tracker,
@@ -76,6 +78,7 @@ impl Slot {
             state: State::Unknown,
             since: now,
             trials: None,
+            published: false,
             passages: VecDeque::new(),
             tracker,
             untold: tracker,
@@ -192,9 +195,17 @@ impl Slot {
         }
     }
 
+    /// One request may find out whether it is back.
+    pub(super) fn offer_trial(&mut self) {
+        if let Some(trials) = &mut self.trials {
+            trials.offer();
+            self.member.offer_trial();
+        }
+    }
+
     /// Is it out, for whatever reason?
     pub(super) fn is_out(&self) -> bool {
-        !matches!(self.state, State::Up | State::Unknown)
+        self.state.is_out()
     }
 
     pub(super) fn is_on_trial(&self) -> bool {

@@ -18,6 +18,18 @@ impl Pool {
         let out = |index: &usize| eligible.binary_search(index).is_err();
         let all = 0..self.slots.len();
         self.out = all.filter(out).take(LISTED_MAX).collect();
+        self.slots
+            .iter_mut()
+            .for_each(|slot| slot.published = false);
+        self.published_in = 0;
+        for &index in &eligible {
+            let slot = &mut self.slots[index];
+            slot.published = true;
+            self.published_in += usize::from(self.bar.takes(slot.state, slot.is_backup()));
+            if !slot.is_out() {
+                slot.member.open();
+            }
+        }
         self.published = eligible;
     }
 

@@ -1,6 +1,8 @@
 //! The transitions that are no probe's: ejection and recall, and what people ask.
 
-use super::Pool;
+use std::collections::BTreeMap;
+
+use super::{Pool, pause};
 use crate::event::{Command, RequestFailure, State, Trigger};
 use crate::health::normal::Counts;
 use crate::health::outlier::{self, Seen};
@@ -8,21 +10,62 @@ use crate::health::slow;
 use crate::pool::slot::Slot;
 use crate::time::Instant;
 
+/// Members at which so many requests failed in a row that somebody must look.
+#[derive(Debug, Default)]
+pub(super) struct Accused {
+    of: BTreeMap<usize, Accusation>,
+    not_before: Instant,
+}
+
+#[derive(Debug)]
+struct Accusation {
+    trigger: Trigger,
+    picked: Instant,
+}
+
+impl Accused {
+    /// When they are heard; never if there are none.
+    pub(super) fn next(&self) -> Instant {
+        match self.of.is_empty() {
+            true => Instant::NEVER,
+            false => self.not_before,
+        }
+    }
+}
+
 impl Pool {
-    /// Requests at a member failed, so many in a row. That takes it out unless its neighbours fail, too.
+    /// Requests at a member failed, so many in a row. Whether that takes it out is for the monitor's step to say, because it
+    /// depends on all others.
     pub(in crate::pool) fn request_failed(
         &mut self,
         index: usize,
         streak: u32,
         failure: RequestFailure,
         picked: Instant,
-        now: Instant,
     ) {
+        let accusation = Accusation {
+            trigger: Trigger::RequestsFailed(streak, failure),
+            picked,
+        };
+        self.accused.of.entry(index).or_insert(accusation);
+        self.urgent = true;
+    }
+
+    /// Takes those out whose requests failed, unless their neighbours fail, too.
+    pub(super) fn hear(&mut self, now: Instant) {
+        if now < self.accused.next() {
+            return;
+        }
+        let accused = std::mem::take(&mut self.accused.of);
+        self.accused.not_before = now + pause(self.slots.len());
         let lately = |slot: &Slot| slot.lately();
-        let own = lately(&self.slots[index]);
         let all = total(self.slots.iter().map(lately));
-        if picked >= self.slots[index].member.readmitted() && own.stands_out(all.since(own)) {
-            self.eject(index, Trigger::RequestsFailed(streak, failure), now);
+        for (index, Accusation { trigger, picked }) in accused {
+            let slot = &self.slots[index];
+            let own = lately(slot);
+            if picked >= slot.member.readmitted() && own.stands_out(all.since(own)) {
+                self.eject(index, trigger, now);
+            }
         }
     }
 
@@ -32,7 +75,7 @@ impl Pool {
         if self.slots[index].is_out() {
             return;
         }
-        let count = |state| self.slots.iter().filter(|slot| slot.state == state).count();
+        let count = |state| self.census.count(state);
         let others_up = count(State::Up) - usize::from(self.slots[index].state == State::Up);
         if outlier::may_eject(rules, count(State::Ejected), self.slots.len(), others_up) {
             let all = total(self.slots.iter().map(|slot| slot.member.seen()));
@@ -62,7 +105,7 @@ impl Pool {
 
     /// An ejection may have hit the first of many that fail.
     fn reconsider(&mut self, now: Instant) {
-        if self.slots.iter().all(|slot| slot.state != State::Ejected) {
+        if self.census.count(State::Ejected) == 0 {
             return;
         }
         let all = total(self.slots.iter().map(|slot| slot.member.seen()));

@@ -30,11 +30,14 @@ impl SharedPool {
                 reason: trace.reason,
             },
         });
-        // Both are in file order, and both are of one moment.
-        let eligible = decision.members.iter_mut().filter(|m| m.is_eligible());
-        for (member, candidate) in eligible.zip(&trace.candidates) {
-            member.standing = Ok(candidate.standing);
-            member.score = candidate.score;
+        // Both are in file order, and the snapshot may be a moment behind.
+        let mut members = decision.members.iter_mut();
+        for candidate in &trace.candidates {
+            let own = members.find(|member| member.name == candidate.name);
+            if let Some(member) = own.filter(|member| member.is_eligible()) {
+                member.standing = Ok(candidate.standing);
+                member.score = candidate.score;
+            }
         }
         decision
     }
@@ -47,14 +50,13 @@ impl SharedPool {
 
     fn listing(&self, list: impl FnOnce(&Pool) -> Vec<Considered>) -> (Decision, Arc<Snapshot>) {
         let pool = self.lock();
-        // Snapshots are published under the lock, so this one fits.
         let snapshot = self.snapshot.load_full();
-        let members = list(&pool);
+        let (members, eligible) = (list(&pool), pool.eligible());
         drop(pool);
         let decision = Decision {
             pool: Arc::clone(&self.name),
             size: self.members,
-            eligible: snapshot.members().len(),
+            eligible,
             members,
             pick: None,
             attempts: Vec::new(),

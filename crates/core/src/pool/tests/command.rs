@@ -104,6 +104,7 @@ fn in_maintenance_nobody_probes_and_afterwards_the_first_probe_decides() {
     assert_eq!(world.states(), [Unknown, Up]);
     world.probe(0, Finding::Passed, 20_000);
     assert_eq!(world.states(), [Up, Up]);
+    world.step(20_000);
     let share = world.pool.snapshot().members()[0].share(at(20_001));
     assert!(share < super::super::Member::SHARE_FULL, "it starts slowly");
 }

@@ -100,11 +100,14 @@ fn a_survey_of_a_large_pool_lists_some_of_both_sides_and_counts_all() {
     for index in [3, 500, 999] {
         pool.drain(&format!("m{index}"), Instant::ORIGIN).unwrap();
     }
+    let step = |ms| pool.apply(|pool| pool.end_step(at(ms)));
+    step(100);
     assert_eq!(counts(&pool), (997, 1000, 16, 3));
     (100..200).for_each(|index| {
         pool.maintain(&format!("m{index}"), Instant::ORIGIN)
             .unwrap()
     });
+    step(200);
     assert_eq!(counts(&pool), (897, 1000, 16, 16));
     let members = pool.survey().members;
     let names: Vec<&str> = members.iter().map(|member| &*member.name).collect();

@@ -7,6 +7,7 @@ mod health;
 mod inquiry;
 mod latency;
 mod outlier;
+mod publishing;
 mod stall;
 mod telling;
 
@@ -73,12 +74,14 @@ impl World {
         for probe in world.due(0).0 {
             world.probed(&probe, Finding::Passed, 0);
         }
+        world.step(0);
         world.heard.take();
         world
     }
 
     fn due(&self, ms: u64) -> (Vec<Probe>, Instant) {
-        self.pool.look_soon();
+        let members = u32::try_from(self.states().len()).unwrap();
+        (0..members).for_each(|index| self.pool.look_soon(index));
         self.pool.due(at(ms))
     }
 
@@ -97,7 +100,31 @@ impl World {
         }
     }
 
+    /// A TCP probe of an eligible member that nobody planned.
+    fn probe_of(&self, index: u32, ms: u64) -> Probe {
+        let snapshot = self.pool.snapshot();
+        let mut members = snapshot.members().iter();
+        let member = members.find(|member| member.index() == index);
+        Probe {
+            member: Arc::clone(member.expect("the member is eligible")),
+            settings: Arc::default(),
+            started: at(ms),
+            needs_answer: false,
+        }
+    }
+
+    /// The monitor's step ends: what has changed is published.
+    fn step(&self, ms: u64) {
+        self.pool.apply(|pool| pool.end_step(at(ms)));
+    }
+
+    /// A pick after the monitor's step.
     fn pick(&self, ms: u64) -> Option<Lease> {
+        self.step(ms);
+        self.pick_now(ms)
+    }
+
+    fn pick_now(&self, ms: u64) -> Option<Lease> {
         self.pool.pick(&mut Tried::new(), &self.rng, at(ms))
     }
 
@@ -264,8 +291,12 @@ fn a_random_history_keeps_the_books() {
             match draw.below(10) {
                 0..4 => {
                     let states = world.states();
+                    // Now and then before the monitor has published what happened.
+                    if draw.below(2) == 0 {
+                        world.step(ms);
+                    }
                     let on_trial = world.pool.snapshot();
-                    if let Some(lease) = world.pick(ms) {
+                    if let Some(lease) = world.pick_now(ms) {
                         let index = lease.member().index() as usize;
                         let trial = on_trial
                             .members()

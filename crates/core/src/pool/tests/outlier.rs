@@ -33,6 +33,7 @@ impl World {
     fn ends(&self, index: u32, outcome: Outcome, count: u32, ms: u64) {
         for _ in 0..count {
             self.pick_at(index, ms).finish(outcome, at(ms));
+            self.step(ms);
         }
     }
 
@@ -92,6 +93,33 @@ fn five_failures_in_a_row_eject_and_an_answer_starts_the_count_again() {
             assert_eq!(world.states(), [Up, state, Up], "{outcomes:?}");
         }
     }
+}
+
+#[test]
+fn in_a_large_pool_members_that_fail_are_compared_with_all_others_only_after_a_pause() {
+    let world = World::judged(400, Health::Off, rules());
+    for _ in 0..400 {
+        world.pick_now(5).unwrap().finish(OK, at(5));
+    }
+    let fail = |index, ms| {
+        for _ in 0..20 {
+            let mut picks = std::iter::from_fn(|| world.pick_now(ms));
+            let lease = picks.find(|lease| lease.member().index() == index);
+            lease.unwrap().finish(RESET, at(ms));
+        }
+        world.pool.due(at(ms)).1
+    };
+    assert_eq!(fail(0, 10), at(500));
+    assert_eq!(world.ejected(), 1);
+    assert_eq!(fail(1, 11), at(12));
+    fail(2, 11);
+    assert_eq!(world.ejected(), 1);
+    world.pool.due(at(12));
+    assert_eq!(world.ejected(), 3);
+    assert_eq!(
+        world.heard.take().last().unwrap(),
+        "m2 up to ejected: 5 requests in a row failed: closed (397/400)"
+    );
 }
 
 #[test]
@@ -161,6 +189,39 @@ fn a_trial_that_streams_for_long_is_answered_by_its_coming() {
     assert_eq!(world.states(), [Up, Ejected, Up]);
     trial.byte(at(34_200));
     assert_eq!(world.states(), [Up; 3]);
+}
+
+#[test]
+fn a_trial_that_begins_to_answer_and_is_quiet_then_does_not_keep_its_member_out() {
+    let world = World::judged(3, tcp(), rules());
+    world.ends(1, RESET, 5, 10);
+    world.idle(33_200, 33_200);
+    let mut tunnel = world.pick_at(1, 33_200);
+    world.idle(33_300, 35_000);
+    assert_eq!(world.states(), [Up, Ejected, Up], "nothing has come");
+    tunnel.byte(at(35_100));
+    assert_eq!(world.states(), [Up; 3]);
+
+    let world = World::judged(3, tcp(), rules());
+    world.ends(1, RESET, 5, 10);
+    world.idle(33_200, 33_200);
+    let mut tunnel = world.pick_at(1, 33_200);
+    tunnel.byte(at(33_210));
+    world.idle(33_300, 34_199);
+    assert_eq!(world.states(), [Up, Ejected, Up]);
+    world.idle(34_200, 34_700);
+    assert_eq!(world.states(), [Up; 3]);
+    assert_eq!(
+        world.heard.take().last().unwrap(),
+        "m1 ejected to up: a trial request was answered (3/3)"
+    );
+    // Its end says nothing about a later trial.
+    world.ends(1, RESET, 5, 34_800);
+    assert_eq!(world.states(), [Up, Ejected, Up]);
+    world.idle(35_000, 101_000);
+    let _trial = world.pick_at(1, 101_000);
+    drop(tunnel);
+    assert!((0..6).all(|_| world.pick_index(101_000) != Some(1)));
 }
 
 #[test]

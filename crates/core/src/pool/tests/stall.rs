@@ -151,15 +151,7 @@ fn polls_that_others_overtake_do_not_stall_their_member() {
 fn a_member_that_is_down_wakes_who_waits_there_too() {
     let (world, mut stuck) = frozen(tcp());
     for ms in [610, 620, 630] {
-        world.pool.look_soon();
-        let member = Arc::clone(stuck[0].member());
-        let probe = Probe {
-            member,
-            settings: Arc::default(),
-            started: at(ms),
-            needs_answer: false,
-        };
-        world.pool.probed(&probe, TIMEOUT, at(ms));
+        world.pool.probed(&world.probe_of(0, ms), TIMEOUT, at(ms));
     }
     assert_eq!(world.states(), [Down, Up, Up]);
     assert!(!stuck[0].is_stuck(noop_waker_ref(), at(1099)));
@@ -227,12 +219,8 @@ fn an_answer_of_the_process_lifts_the_stall_and_a_tcp_probe_that_began_before_do
 #[test]
 fn what_waited_before_a_passed_http_probe_is_slow_and_the_second_starts_again() {
     let (world, _stuck) = frozen(http());
-    let probe = Probe {
-        member: Arc::clone(world.pool.snapshot().members().first().unwrap()),
-        settings: Arc::new(http_probes()),
-        started: at(590),
-        needs_answer: false,
-    };
+    let mut probe = world.probe_of(0, 590);
+    probe.settings = Arc::new(http_probes());
     world.pool.probed(&probe, Finding::Passed, at(600));
     // Others answer, and they do so after that.
     world.others_answer(1, 700);
@@ -367,6 +355,45 @@ fn never_more_than_half_of_the_pool_is_stalled() {
             .filter(|state| **state == Stalled)
             .count();
         assert_eq!(out, stalled, "of {members}");
+    }
+}
+
+#[test]
+fn a_member_that_is_missing_anyway_does_not_keep_a_frozen_one_in() {
+    type Leave<'a> = &'a dyn Fn(&World);
+    let down = |world: &World| {
+        for ms in [610, 620, 630] {
+            world.pool.probed(&world.probe_of(2, ms), TIMEOUT, at(ms));
+        }
+    };
+    let table: [(Leave<'_>, State); 4] = [
+        (&down, Down),
+        (
+            &|world| world.pool.drain("m2", at(650)).unwrap(),
+            State::Draining,
+        ),
+        (
+            &|world| world.pool.maintain("m2", at(650)).unwrap(),
+            State::Maintenance,
+        ),
+        (
+            &|world| world.pick_at(2, 650).finish(REFUSED, at(650)),
+            Suspect,
+        ),
+    ];
+    for (leave, state) in table {
+        let world = World::up(3, tcp());
+        leave(&world);
+        let _stuck = [world.stuck_at(0, 700), world.stuck_at(0, 700)];
+        for ms in [900, 1_000, 1_500] {
+            world.others_answer(1, ms);
+            world.pool.look_soon(0);
+            world.pool.due(at(ms));
+        }
+        assert_eq!(world.states(), [Up, Up, state]);
+        world.pool.look_soon(0);
+        world.pool.due(at(1_700));
+        assert_eq!(world.states(), [Stalled, Up, state]);
     }
 }
 
