@@ -85,8 +85,8 @@ pub trait Listen: Send + 'static {
     /// The next connection. Dropping the future loses none.
     fn accept(&mut self) -> impl Future<Output = io::Result<(Self::Stream, SocketAddr)>> + Send;
 
-    /// Keeps newcomers out of the queue; connections that are in it, or on their way into it, still are accepted. Who asks
-    /// for a connection now gets no answer, and asks again a little later.
+    /// Keeps newcomers out of the queue, in which whoever is there, or on the way into it, MUST stay. Who asks for a connection
+    /// now SHOULD get no answer, so that it asks again a little later.
     ///
     /// Without it clients that keep coming lose what they sent: closing a listener resets who came behind the last one
     /// accepted. On real sockets this is [`io::shut`](crate::io::shut); where there is no such thing it does nothing.

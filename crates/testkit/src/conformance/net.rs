@@ -36,6 +36,7 @@ pub fn net<R: Runtime>(runtime: &R, block_on: &dyn Fn(BoxFuture<'static, ()>)) {
         a_port_in_use_is_an_error,
         several_sockets_share_one_port,
         connections_wait_in_the_queue_of_a_bound_socket,
+        a_shut_listener_still_has_whom_it_had,
         literal_addresses_and_localhost_resolve,
     ];
 }
@@ -328,6 +329,22 @@ async fn connections_wait_in_the_queue_of_a_bound_socket<R: Runtime>(runtime: R)
     let (stream, _) = listener.accept().await.expect("accept");
     let read = Wire::new(stream).read_exact(5).await;
     assert_eq!(read.expect("what was sent before the accept"), b"early");
+}
+
+async fn a_shut_listener_still_has_whom_it_had<R: Runtime>(runtime: R) {
+    let (mut listener, address) = listen(&runtime);
+    let stream = runtime.net().connect(address).await.expect("connect");
+    let mut client = Wire::new(stream);
+    client.write("early").await.expect("write");
+    listener.shut();
+    let (stream, _) = listener.accept().await.expect("accept");
+    drop(listener);
+    let mut server = Wire::new(stream);
+    let read = server.read_exact(5).await;
+    assert_eq!(read.expect("what was sent before it was shut"), b"early");
+    server.write("late").await.expect("write");
+    drop(server);
+    assert_eq!(client.read_to_end().await.expect("read"), b"late");
 }
 
 async fn literal_addresses_and_localhost_resolve<R: Runtime>(runtime: R) {

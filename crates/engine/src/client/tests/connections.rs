@@ -328,7 +328,8 @@ fn these_failures_of_kept_connections_are_no_habit_of_the_server() {
             Poll::Ready(())
         }));
     };
-    let table: [(&[&str], &dyn Fn(&World)); 4] = [
+    type Fails<'a> = &'a dyn Fn(&World);
+    let table: [(&[&str], Fails<'_>); 4] = [
         (&[OK], &takes_long),
         (&[OK, "nonsense\r\n\r\n"], &answers_nonsense),
         (&[OK], &client_breaks_off),
