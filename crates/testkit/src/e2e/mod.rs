@@ -2,7 +2,8 @@
 //!
 //! They are written once. Each adapter runs all of them on its own binary with one line in `tests/e2e.rs`:
 //! `lb_testkit::e2e_suite!(env!("CARGO_BIN_EXE_..."));`. Every scenario is a test of its own, named after the
-//! behaviour it asks for; those that begin with `row_` are named after a row of the table of hostile traffic.
+//! behaviour it asks for; those that begin with `row_` are named after a row of the table of hostile traffic. The
+//! example of a third runtime runs all but the demo, which takes its time.
 //!
 //! No scenario knows the engine: what it asserts are bytes, log lines and exit codes. Each waits for conditions
 //! with a generous bound and not for a time that has to suffice, uses ports that the system chose, and ends.
@@ -22,10 +23,19 @@ pub mod stopping;
 pub mod streaming;
 pub mod tunnel;
 
-/// Expands to one test for each scenario, run on the binary at this path.
+/// Expands to one test for each scenario, run on the binary at this path; `without demo`, to each but those of the demo.
 #[macro_export]
 macro_rules! e2e_suite {
     ($binary:expr) => {
+        $crate::e2e_suite! { $binary, without demo }
+        $crate::e2e_suite! { @ $binary,
+            demo {
+                the_demo_goes_once_through_its_programme
+                the_demo_leaves_no_server_behind_when_it_is_killed
+            }
+        }
+    };
+    ($binary:expr, without demo) => {
         $crate::e2e_suite! { @ $binary,
             balancing {
                 a_cookie_keeps_a_client_at_its_server_across_restarts_and_orders
@@ -41,10 +51,6 @@ macro_rules! e2e_suite {
                 explain_refuses_what_run_refuses
                 the_log_tells_the_decision_behind_a_local_answer
                 the_decision_is_told_to_trusted_peers_that_ask_and_to_nobody_else
-            }
-            demo {
-                the_demo_goes_once_through_its_programme
-                the_demo_leaves_no_server_behind_when_it_is_killed
             }
             rotation {
                 requests_go_round_in_file_order_across_connections_and_workers
