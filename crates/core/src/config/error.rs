@@ -95,6 +95,8 @@ impl Mistakes {
                 place: stated.map(|stated| stated.place.clone()),
             });
         }
+        mistakes.untold = mistakes.list.len().saturating_sub(TOLD_MAX);
+        mistakes.list.truncate(TOLD_MAX);
         mistakes
     }
 

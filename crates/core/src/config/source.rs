@@ -117,9 +117,10 @@ impl<'a> Source<'a> {
 
 /// Characters of `text` that start below byte `offset`.
 fn chars_below(text: &str, offset: usize) -> usize {
-    text.char_indices()
-        .take_while(|(at, _)| *at < offset)
-        .count()
+    // Counted by their first bytes, which is fast: each listener of a file has a place, and a line may be long.
+    let first = |byte: &&u8| !matches!(byte, 0x80..=0xBF);
+    let below = &text.as_bytes()[..offset.min(text.len())];
+    below.iter().filter(first).count()
 }
 
 /// The part of `text` around its character number `at`, and where that character is in it.
