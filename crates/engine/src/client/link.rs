@@ -174,3 +174,133 @@ fn append(input: &mut Bytes, more: Bytes) {
     joined.extend_from_slice(&more);
     *input = joined.freeze();
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::codec::{Limits, prepare};
+    use super::*;
+    use hyper::rt::ReadBufCursor;
+    use std::io;
+    use std::task::Waker;
+
+    /// A server that sends so much, then closes, and takes so many bytes before it refuses more.
+    struct Server {
+        sends: &'static [u8],
+        takes: usize,
+    }
+
+    impl Read for Server {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            mut buf: ReadBufCursor<'_>,
+        ) -> Poll<io::Result<()>> {
+            buf.put_slice(std::mem::take(&mut self.sends));
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    impl Write for Server {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            buf: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            let count = buf.len().min(self.takes);
+            if count == 0 {
+                return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+            }
+            self.takes -= count;
+            Poll::Ready(Ok(count))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    /// What becomes of a request of some bytes, and whether the connection may be used again.
+    fn exchange(server: Server) -> (Result<Vec<u8>, Broken>, bool) {
+        let address: std::net::SocketAddr = "192.0.2.1:80".parse().unwrap();
+        let address = Arc::new(Address::from(address));
+        let mut link = Link::new(server, address, Instant::NEVER);
+        let mut request = Request::post("/").body("x".repeat(1000).into()).unwrap();
+        let framing = prepare(&mut request);
+        link.begin(&mut request, framing);
+        let answer = answer(&mut link);
+        (answer, link.settle())
+    }
+
+    fn answer(link: &mut Link<Server>) -> Result<Vec<u8>, Broken> {
+        let limits = Limits {
+            bytes: 8192,
+            fields: 100,
+        };
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut reader = HeadReader::new(limits, false);
+        let fields = &mut HeaderMap::new();
+        let Poll::Ready(head) = link.poll_head(&mut reader, fields, &mut cx) else {
+            panic!("the server closed");
+        };
+        let (mut decoder, mut body) = (head?.body, Vec::new());
+        loop {
+            match link.poll_body(&mut decoder, &mut cx) {
+                Poll::Ready(Ok(Decoded::Data(data))) => body.extend_from_slice(&data),
+                Poll::Ready(Ok(_)) => return Ok(body),
+                Poll::Ready(Err(broken)) => return Err(broken),
+                Poll::Pending => panic!("the server closed"),
+            }
+        }
+    }
+
+    const WHOLE: &[u8] = b"HTTP/1.1 413 Too Much\r\ncontent-length: 2\r\n\r\nno";
+
+    #[test]
+    fn an_answer_that_came_is_read_though_its_request_could_not_be_written() {
+        for (takes, reusable) in [(usize::MAX, true), (100, false)] {
+            let (answer, again) = exchange(Server {
+                sends: WHOLE,
+                takes,
+            });
+            assert_eq!(answer.unwrap(), b"no");
+            assert_eq!(again, reusable);
+        }
+    }
+
+    #[test]
+    fn how_a_connection_ends_that_could_not_be_written_to_does_not_end_an_answer() {
+        let sends = b"HTTP/1.1 413 Too Much\r\n\r\nno";
+        let taken = exchange(Server {
+            sends,
+            takes: usize::MAX,
+        });
+        assert_eq!(taken.0.unwrap(), b"no");
+        let refused = exchange(Server { sends, takes: 100 });
+        assert!(matches!(refused.0, Err(Broken::Stream(_))));
+    }
+
+    #[test]
+    fn what_comes_before_a_byte_was_written_is_no_answer() {
+        let (answer, again) = exchange(Server {
+            sends: WHOLE,
+            takes: 0,
+        });
+        assert!(matches!(answer, Err(Broken::Stream(_))));
+        assert!(!again);
+    }
+
+    #[test]
+    fn bytes_behind_an_answer_make_a_connection_useless() {
+        let sends = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nokHTTP/1.1 200 OK\r\n\r\n";
+        let (answer, again) = exchange(Server {
+            sends,
+            takes: usize::MAX,
+        });
+        assert_eq!(answer.unwrap(), b"ok");
+        assert!(!again);
+    }
+}
