@@ -10,6 +10,7 @@ use lb_core::backend::Address;
 use lb_core::error::{Cause, Phase, TransportError};
 use lb_core::time::{Instant, Timer, timeout};
 
+use super::codec::Limits;
 use super::failure::{connect_cause, unsent};
 use super::link::{Link, Stream};
 use crate::names::Names;
@@ -55,10 +56,12 @@ fn not_connected(candidate: SocketAddr, error: io::Error) -> TransportError {
 /// Makes a connection of a stream, unless that has ended already, or brings what nobody asked for.
 pub(super) async fn link<S: Stream>(
     stream: S,
+    limits: Limits,
     address: &Address,
     expires: Instant,
 ) -> Result<Box<Link<S>>, TransportError> {
-    let mut link = Box::new(Link::new(stream, Arc::new(address.clone()), expires));
+    let address = Arc::new(address.clone());
+    let mut link = Box::new(Link::new(stream, limits, address, expires));
     poll_fn(|cx| Poll::Ready(link.check(cx)))
         .await
         .map_err(unsent)?;

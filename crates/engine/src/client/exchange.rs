@@ -11,7 +11,7 @@ use lb_core::time::Timer;
 use lb_core::upgrade::{Duplex, UpgradeHandle};
 
 use super::body::ResponseBody;
-use super::codec::{Framing, Head, HeadReader, Limits, has_token};
+use super::codec::{Framing, Head, HeadReader, has_token};
 use super::failure::{Broken, exchange_failure, invalid_answer};
 use super::habit;
 use super::idle::Idle;
@@ -35,13 +35,12 @@ pub(super) async fn exchange<S: Stream, C: Timer>(
     mut link: Box<Link<S>>,
     request: &mut Request<Body>,
     framing: Framing,
-    limits: Limits,
     idle: &Arc<Idle<S, C>>,
 ) -> Result<Response<Body>, Failure> {
     let upgrade = request.headers().contains_key(UPGRADE);
     link.reusable &= !upgrade && !says_close(request.headers());
     link.begin(request, framing);
-    let mut reader = HeadReader::new(limits, *request.method() == Method::HEAD);
+    let mut reader = HeadReader::new(link.limits, *request.method() == Method::HEAD);
     let fields = request.headers_mut();
     let head = match poll_fn(|cx| link.poll_head(&mut reader, fields, cx)).await {
         Ok(head) => head,

@@ -15,7 +15,7 @@ use lb_core::backend::Address;
 use lb_core::body::Body;
 use lb_core::time::Instant;
 
-use super::codec::{Decoded, Decoder, Framing, Head, HeadReader, Invalid};
+use super::codec::{Decoded, Decoder, Framing, Head, HeadReader, Invalid, Limits};
 use super::failure::Broken;
 use super::read::poll_read;
 use super::upload::Upload;
@@ -30,6 +30,8 @@ pub(super) struct Link<S: Stream> {
     /// What was read, and belongs to nobody yet.
     input: Bytes,
     upload: Upload,
+    /// How large a head may be.
+    pub(super) limits: Limits,
     /// The server it leads to.
     pub(super) address: Arc<Address>,
     /// When it is too old to be kept.
@@ -43,11 +45,12 @@ pub(super) struct Link<S: Stream> {
 }
 
 impl<S: Stream> Link<S> {
-    pub(super) fn new(stream: S, address: Arc<Address>, expires: Instant) -> Self {
+    pub(super) fn new(stream: S, limits: Limits, address: Arc<Address>, expires: Instant) -> Self {
         Self {
             stream,
             input: Bytes::new(),
             upload: Upload::none(),
+            limits,
             address,
             expires,
             served: 0,
@@ -177,7 +180,7 @@ fn append(input: &mut Bytes, more: Bytes) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::codec::{Limits, prepare};
+    use super::super::codec::prepare;
     use super::*;
     use hyper::rt::ReadBufCursor;
     use std::io;
@@ -227,7 +230,11 @@ mod tests {
     fn exchange(server: Server) -> (Result<Vec<u8>, Broken>, bool) {
         let address: std::net::SocketAddr = "192.0.2.1:80".parse().unwrap();
         let address = Arc::new(Address::from(address));
-        let mut link = Link::new(server, address, Instant::NEVER);
+        let limits = Limits {
+            bytes: 8192,
+            fields: 100,
+        };
+        let mut link = Link::new(server, limits, address, Instant::NEVER);
         let mut request = Request::post("/").body("x".repeat(1000).into()).unwrap();
         let framing = prepare(&mut request);
         link.begin(&mut request, framing);
@@ -236,12 +243,8 @@ mod tests {
     }
 
     fn answer(link: &mut Link<Server>) -> Result<Vec<u8>, Broken> {
-        let limits = Limits {
-            bytes: 8192,
-            fields: 100,
-        };
         let mut cx = Context::from_waker(Waker::noop());
-        let mut reader = HeadReader::new(limits, false);
+        let mut reader = HeadReader::new(link.limits, false);
         let fields = &mut HeaderMap::new();
         let Poll::Ready(head) = link.poll_head(&mut reader, fields, &mut cx) else {
             panic!("the server closed");

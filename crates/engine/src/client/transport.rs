@@ -138,12 +138,12 @@ impl<N: Net, C: Timer> Client<N, C> {
             Ok(stream) => stream,
             Err(error) => return Err(error.with_unsent(request)),
         };
-        let mut link = match connect::link(stream, address, self.expiry()).await {
+        let mut link = match connect::link(stream, inner.limits, address, self.expiry()).await {
             Ok(link) => link,
             Err(error) => return Err(error.with_unsent(request)),
         };
         link.reusable = to.reuse == Reuse::Allowed;
-        match exchange(link, &mut request, framing, inner.limits, &inner.idle).await {
+        match exchange(link, &mut request, framing, &inner.idle).await {
             Ok(response) => Ok(response),
             Err(Failure::Unsent(broken)) => Err(unsent(broken).with_unsent(request)),
             Err(Failure::Failed(error)) => Err(error),
@@ -185,7 +185,7 @@ impl<N: Net, C: Timer> Transport for Client<N, C> {
                 let Some(link) = inner.idle.take(&to.backend.address) else {
                     break;
                 };
-                match exchange(link, &mut request, framing, inner.limits, &inner.idle).await {
+                match exchange(link, &mut request, framing, &inner.idle).await {
                     Ok(response) => return Ok(response),
                     Err(Failure::Failed(error)) => return Err(error),
                     // Closed by the server just now: nothing left, nobody needs to know.
