@@ -57,7 +57,7 @@ impl Upload {
         self.encoder = Encoder::new(framing, request.headers());
         write_head(request, self.outgoing.front());
         self.body = mem::take(request.body_mut());
-        self.ended = is_over(&self.body);
+        self.ended = self.is_over();
         self.spoiled = false;
         self.written = false;
     }
@@ -170,7 +170,7 @@ impl Upload {
         };
         match frame.into_data() {
             Ok(data) => {
-                self.ended = is_over(&self.body);
+                self.ended = self.is_over();
                 self.encoder.data(data, self.ended, &mut self.outgoing)?;
             }
             Err(frame) => {
@@ -182,11 +182,12 @@ impl Upload {
         }
         Ok(())
     }
-}
 
-/// Will there be no more, as far as a body knows?
-fn is_over(body: &Body) -> bool {
-    body.is_end_stream() || body.size_hint().exact() == Some(0)
+    /// Will there be no more, as far as the body knows? In chunks trailers may come where no data does.
+    fn is_over(&self) -> bool {
+        let trailers = matches!(self.encoder, Encoder::Chunked(_));
+        self.body.is_end_stream() || (!trailers && self.body.size_hint().exact() == Some(0))
+    }
 }
 
 /// A body that was begun, from its beginning.

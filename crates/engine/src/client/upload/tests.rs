@@ -1,6 +1,7 @@
 use super::*;
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use http_body::SizeHint;
 use lb_core::error::BodyCause;
 use std::task::Waker;
 
@@ -37,20 +38,32 @@ impl Write for Takes {
 
 type Frames = Result<Frame<Bytes>, BodyError>;
 
-struct Fed(UnboundedReceiver<Frames>);
+/// A body of frames that a test hands over.
+struct Fed {
+    frames: UnboundedReceiver<Frames>,
+    hint: SizeHint,
+}
 
 impl HttpBody for Fed {
     type Data = Bytes;
     type Error = BodyError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Frames>> {
-        futures::Stream::poll_next(Pin::new(&mut self.0), cx)
+        futures::Stream::poll_next(Pin::new(&mut self.frames), cx)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.hint.clone()
     }
 }
 
 fn fed() -> (UnboundedSender<Frames>, Body) {
+    hinted(SizeHint::default())
+}
+
+fn hinted(hint: SizeHint) -> (UnboundedSender<Frames>, Body) {
     let (feed, frames) = unbounded();
-    (feed, Body::stream(Fed(frames)))
+    (feed, Body::stream(Fed { frames, hint }))
 }
 
 fn data(text: &'static str) -> Frames {
@@ -191,4 +204,34 @@ fn a_body_is_let_go_at_its_end() {
     assert!(upload.is_done());
     assert!(feed.is_closed());
     assert!(upload.body.is_end_stream());
+}
+
+#[test]
+fn trailers_are_waited_for_although_no_data_is_left() {
+    let (feed, body) = hinted(SizeHint::with_exact(0));
+    let mut request = Request::post("/").header("trailer", "x-sum");
+    request = request.header("transfer-encoding", "chunked");
+    let mut upload = Upload::none();
+    upload.begin(&mut request.body(body).unwrap(), Framing::Chunked);
+    let mut stream = takes(usize::MAX, usize::MAX);
+    feed.unbounded_send(data("all")).unwrap();
+    poll(&mut upload, &mut stream);
+    assert!(!upload.is_ended());
+    let sum = (
+        HeaderName::from_static("x-sum"),
+        HeaderValue::from_static("7"),
+    );
+    let trailers = Frame::trailers(HeaderMap::from_iter([sum]));
+    feed.unbounded_send(Ok(trailers)).unwrap();
+    poll(&mut upload, &mut stream);
+    assert!(upload.is_done());
+    assert!(stream.wire.ends_with(b"3\r\nall\r\n0\r\nx-sum: 7\r\n\r\n"));
+}
+
+#[test]
+fn a_body_of_exact_length_is_not_waited_for_once_it_knows_that_it_is_over() {
+    let (_feed, body) = hinted(SizeHint::with_exact(0));
+    let mut upload = begun(body, Framing::Exact(0));
+    poll(&mut upload, &mut takes(usize::MAX, usize::MAX));
+    assert!(upload.is_done());
 }
