@@ -115,7 +115,8 @@ mod tests {
     fn a_head_announces_the_body_that_follows_whatever_it_said_before() {
         let full = || Body::from("four");
         let stream = || Body::stream(Unknown);
-        let table: [(Body, &[(&str, &str)], Framing, &str); 12] = [
+        type Case<'a> = (Body, &'a [(&'a str, &'a str)], Framing, &'a str);
+        let table: [Case<'_>; 12] = [
             (Body::empty(), &[], Framing::Exact(0), ""),
             (
                 Body::empty(),

@@ -181,6 +181,7 @@ impl HeadReader {
     }
 }
 
+#[expect(clippy::large_enum_variant, reason = "taken apart where it is made")]
 enum Parsed {
     Part,
     Interim,

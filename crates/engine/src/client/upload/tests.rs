@@ -53,7 +53,7 @@ impl HttpBody for Fed {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.hint.clone()
+        self.hint
     }
 }
 
