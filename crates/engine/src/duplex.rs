@@ -5,17 +5,27 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use bytes::Bytes;
 use futures::io::{AsyncRead, AsyncWrite};
 use hyper::rt::{Read, ReadBuf, ReadBufCursor, Write};
 
 /// Any hyper stream in the shape of `futures::io`; closing it shuts the writing side down.
 #[derive(Debug)]
-pub struct DuplexStream<T>(T);
+pub struct DuplexStream<T> {
+    /// What was read from the stream before it became this one.
+    early: Bytes,
+    inner: T,
+}
 
 impl<T> DuplexStream<T> {
     /// Wraps `inner`, usually a [`hyper::upgrade::Upgraded`].
     pub fn new(inner: T) -> Self {
-        Self(inner)
+        Self::behind(Bytes::new(), inner)
+    }
+
+    /// Wraps `inner`, of which `early` was read already.
+    pub fn behind(early: Bytes, inner: T) -> Self {
+        Self { early, inner }
     }
 }
 
@@ -25,8 +35,13 @@ impl<T: Read + Unpin> AsyncRead for DuplexStream<T> {
         cx: &mut Context<'_>,
         buf: &mut [u8],
     ) -> Poll<io::Result<usize>> {
+        if !self.early.is_empty() {
+            let count = self.early.len().min(buf.len());
+            buf[..count].copy_from_slice(&self.early.split_to(count));
+            return Poll::Ready(Ok(count));
+        }
         let mut buf = ReadBuf::new(buf);
-        ready!(Pin::new(&mut self.0).poll_read(cx, buf.unfilled()))?;
+        ready!(Pin::new(&mut self.inner).poll_read(cx, buf.unfilled()))?;
         Poll::Ready(Ok(buf.filled().len()))
     }
 }
@@ -37,7 +52,7 @@ impl<T: Write + Unpin> AsyncWrite for DuplexStream<T> {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, buf)
+        Pin::new(&mut self.inner).poll_write(cx, buf)
     }
 
     fn poll_write_vectored(
@@ -45,15 +60,15 @@ impl<T: Write + Unpin> AsyncWrite for DuplexStream<T> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write_vectored(cx, bufs)
+        Pin::new(&mut self.inner).poll_write_vectored(cx, bufs)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
+        Pin::new(&mut self.inner).poll_flush(cx)
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
+        Pin::new(&mut self.inner).poll_shutdown(cx)
     }
 }
 

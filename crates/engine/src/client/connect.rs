@@ -1,16 +1,18 @@
 //! New connections.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::task::Poll;
 
-use hyper::client::conn::http1::Builder;
 use lb_core::backend::Address;
 use lb_core::error::{Cause, Phase, TransportError};
 use lb_core::time::{Instant, Timer, timeout};
 
-use super::failure::connect_cause;
-use super::link::{Facts, Link, Stream, Wire};
+use super::codec::Limits;
+use super::failure::{connect_cause, unsent};
+use super::link::{Link, Stream};
 use crate::names::Names;
 use crate::rt::Net;
 
@@ -51,23 +53,17 @@ fn not_connected(candidate: SocketAddr, error: io::Error) -> TransportError {
     TransportError::undelivered(Phase::Connect, cause).with_source(error)
 }
 
-/// Puts hyper on a stream.
+/// Makes a connection of a stream, unless that has ended already, or brings what nobody asked for.
 pub(super) async fn link<S: Stream>(
     stream: S,
-    builder: &Builder,
+    limits: Limits,
     address: &Address,
     expires: Instant,
 ) -> Result<Box<Link<S>>, TransportError> {
-    let facts = Arc::new(Facts::default());
-    let wire = Wire::new(stream, facts.clone());
-    match builder.handshake(wire).await {
-        Ok((sender, connection)) => {
-            let address = Arc::new(address.clone());
-            let link = Link::new(sender, connection, facts, address, expires);
-            Ok(Box::new(link))
-        }
-        Err(error) => {
-            Err(TransportError::undelivered(Phase::Connect, Cause::Other).with_source(error))
-        }
-    }
+    let address = Arc::new(address.clone());
+    let mut link = Box::new(Link::new(stream, limits, address, expires));
+    poll_fn(|cx| Poll::Ready(link.check(cx)))
+        .await
+        .map_err(unsent)?;
+    Ok(link)
 }

@@ -1,12 +1,12 @@
-//! From the errors of the system and of hyper to ours.
+//! What breaks an exchange, and what others are told of it.
 
 use std::error::Error;
-use std::io;
-use std::sync::atomic::Ordering::Relaxed;
+use std::{fmt, io};
 
 use lb_core::error::{BodyCause, BodyError, Cause, Delivered, Phase, TransportError};
 
-use super::link::Facts;
+use super::codec::{Invalid, WrongLength};
+use super::upload::Upload;
 
 /// ENFILE, EMFILE and ENOBUFS on Linux, ENOBUFS on the BSDs: no name in `std` stands for them.
 const LOCAL_LIMITS: [i32; 4] = [23, 24, 105, 55];
@@ -32,27 +32,87 @@ pub(super) fn connect_cause(error: &io::Error) -> Cause {
     }
 }
 
-/// Why no response head came, when at least the head of the request was handed to hyper. `error` is what the
-/// connection ended with, if it said so, else what hyper answered.
-pub(super) fn exchange_failure(error: hyper::Error, facts: &Facts) -> TransportError {
-    let phase = if !facts.written.load(Relaxed) {
+/// Why a connection is of no more use.
+#[derive(Debug)]
+pub(super) enum Broken {
+    /// The server closed it.
+    Closed,
+    /// The system says why.
+    Stream(io::Error),
+    /// The server sent what HTTP does not allow, or spoke out of turn.
+    Invalid(Invalid),
+    /// The request body failed.
+    Request(BodyError),
+    /// The request body is not as long as announced.
+    Length,
+}
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed => f.write_str("the server closed the connection"),
+            Self::Stream(_) => f.write_str("the connection broke"),
+            Self::Invalid(rule) => rule.fmt(f),
+            Self::Request(_) => f.write_str("the request body failed"),
+            Self::Length => f.write_str("the request body is not as long as announced"),
+        }
+    }
+}
+
+impl Error for Broken {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Stream(error) => Some(error),
+            Self::Request(error) => Some(error),
+            Self::Closed | Self::Invalid(_) | Self::Length => None,
+        }
+    }
+}
+
+impl From<io::Error> for Broken {
+    fn from(error: io::Error) -> Self {
+        Self::Stream(error)
+    }
+}
+
+impl From<Invalid> for Broken {
+    fn from(rule: Invalid) -> Self {
+        Self::Invalid(rule)
+    }
+}
+
+impl From<BodyError> for Broken {
+    fn from(error: BodyError) -> Self {
+        Self::Request(error)
+    }
+}
+
+impl From<WrongLength> for Broken {
+    fn from(_: WrongLength) -> Self {
+        Self::Length
+    }
+}
+
+/// Why no head of an answer came, when something of the request may have been sent.
+pub(super) fn exchange_failure(broken: Broken, upload: &Upload) -> TransportError {
+    let phase = if !upload.is_written() {
         Phase::SendHead
-    } else if !facts.request_ended.load(Relaxed) {
+    } else if !upload.is_ended() {
         Phase::SendBody
     } else {
         Phase::ReceiveHead
     };
-    let failure = if facts.request_failed.load(Relaxed) {
-        TransportError::delivered(Phase::SendBody, Cause::RequestBody)
-    } else if facts.too_many_interim() || is_invalid(&error) {
-        invalid_answer()
-    } else {
-        TransportError::delivered(phase, Cause::Closed)
+    let failure = match broken {
+        Broken::Closed | Broken::Stream(_) => TransportError::delivered(phase, Cause::Closed),
+        Broken::Invalid(_) => invalid_answer(),
+        Broken::Request(_) | Broken::Length => {
+            TransportError::delivered(Phase::SendBody, Cause::RequestBody)
+        }
     };
-    failure.with_source(error)
+    failure.with_source(broken)
 }
 
-/// The backend answered, and not as HTTP has it.
+/// The server answered, and not as HTTP has it.
 pub(super) fn invalid_answer() -> TransportError {
     TransportError {
         delivered: Delivered::Yes,
@@ -60,51 +120,21 @@ pub(super) fn invalid_answer() -> TransportError {
     }
 }
 
-/// Why nothing could be sent on a connection that looked open: hyper gave the request back.
-pub(super) fn unsent_cause(error: &hyper::Error) -> Cause {
-    // hyper says "canceled" and puts what happened to the connection below.
-    let below = error
-        .source()
-        .and_then(|e| e.downcast_ref::<hyper::Error>());
-    match below {
-        Some(below) if is_invalid(below) => Cause::Invalid,
+/// Why nothing could be sent on a connection.
+pub(super) fn unsent(broken: Broken) -> TransportError {
+    let cause = match broken {
+        Broken::Invalid(_) => Cause::Invalid,
         _ => Cause::Closed,
-    }
+    };
+    TransportError::undelivered(Phase::SendHead, cause).with_source(broken)
 }
 
 /// Why a response body broke off.
-pub(super) fn body_failure(error: hyper::Error, facts: &Facts) -> BodyError {
-    let cause = if facts.request_failed.load(Relaxed) {
-        BodyCause::Abandoned
-    } else {
-        match io_kind(&error) {
-            Some(io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput) => BodyCause::Invalid,
-            _ => BodyCause::Closed,
-        }
+pub(super) fn body_failure(broken: Broken) -> BodyError {
+    let cause = match broken {
+        Broken::Closed | Broken::Stream(_) => BodyCause::Closed,
+        Broken::Invalid(_) => BodyCause::Invalid,
+        Broken::Request(_) | Broken::Length => BodyCause::Abandoned,
     };
-    BodyError::new(cause).with_source(error)
-}
-
-/// Did the peer send what HTTP does not allow, also by speaking out of turn?
-fn is_invalid(error: &hyper::Error) -> bool {
-    // hyper has no predicate for bytes out of turn; it is the one kind without a source that is none of the others.
-    let out_of_turn = error.source().is_none()
-        && !error.is_incomplete_message()
-        && !error.is_canceled()
-        && !error.is_closed()
-        && !error.is_user()
-        && !error.is_shutdown();
-    error.is_parse() || out_of_turn
-}
-
-/// The kind of the first input or output error among the sources.
-fn io_kind(error: &hyper::Error) -> Option<io::ErrorKind> {
-    let mut source = error.source();
-    while let Some(error) = source {
-        if let Some(error) = error.downcast_ref::<io::Error>() {
-            return Some(error.kind());
-        }
-        source = error.source();
-    }
-    None
+    BodyError::new(cause).with_source(broken)
 }

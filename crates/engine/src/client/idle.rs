@@ -91,9 +91,8 @@ impl<S: Stream> Kept<S> {
         if now >= self.link.expires || now.saturating_since(self.since) >= patience {
             return false;
         }
-        // Whoever sends on it drives it with a waker of its own; nobody is to be woken for an idle one.
-        self.link.drive(&mut Context::from_waker(glance()));
-        if !self.link.is_idle() {
+        // Whoever sends on it polls it with a waker of its own; nobody is to be woken for an idle one.
+        if self.link.check(&mut Context::from_waker(glance())).is_err() {
             let rested = self.seen.saturating_since(self.since);
             habit.closed(self.link.served, rested, now);
             return false;

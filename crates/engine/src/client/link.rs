@@ -1,24 +1,24 @@
-//! One connection to a backend: hyper's two halves, and the facts about it that hyper does not tell.
+//! One connection to a server: its stream, what came and was not read yet, and the request that is on its way.
+//!
+//! Whoever waits for an answer, or for a piece of its body, drives it: each poll writes what can be written and reads what
+//! is there.
 
-use std::future::Future;
-use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body::{Body as HttpBody, Frame, SizeHint};
-use hyper::client::conn::http1::{Connection, SendRequest};
-use hyper::rt::{Read, ReadBufCursor, Write};
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, Request};
+use hyper::rt::{Read, ReadBuf, Write};
 use lb_core::backend::Address;
 use lb_core::body::Body;
-use lb_core::error::BodyError;
 use lb_core::time::Instant;
 
-/// Interim answers (1xx) to one request; a backend that sends more is not one to wait for.
-pub(super) const INTERIM_MAX: u32 = 16;
+use super::codec::{Decoded, Decoder, Framing, Head, HeadReader, Invalid, Limits};
+use super::failure::Broken;
+use super::read::poll_read;
+use super::upload::Upload;
 
 /// What a stream must be to carry a connection.
 pub(crate) trait Stream: Read + Write + Send + Unpin + 'static {}
@@ -26,9 +26,12 @@ impl<S: Read + Write + Send + Unpin + 'static> Stream for S {}
 
 /// A connection and what is known about it.
 pub(super) struct Link<S: Stream> {
-    pub(super) sender: SendRequest<Outgoing>,
-    connection: Driven<S>,
-    pub(super) facts: Arc<Facts>,
+    stream: S,
+    /// What was read, and belongs to nobody yet.
+    input: Bytes,
+    upload: Upload,
+    /// How large a head may be.
+    pub(super) limits: Limits,
     /// The server it leads to.
     pub(super) address: Arc<Address>,
     /// When it is too old to be kept.
@@ -41,227 +44,269 @@ pub(super) struct Link<S: Stream> {
     pub(super) rest: Option<Duration>,
     /// Whether it may serve another request once this one is over.
     pub(super) reusable: bool,
-    /// Why the connection ended, when hyper could tell nobody else.
-    pub(super) error: Option<hyper::Error>,
-}
-
-/// The half that does the work.
-#[expect(clippy::large_enum_variant, reason = "a link is boxed as a whole")]
-enum Driven<S: Stream> {
-    Plain(Connection<Wire<S>, Outgoing>),
-    /// One that may switch protocols; hyper's type for it has no name.
-    Upgradable(Pin<Box<dyn Future<Output = hyper::Result<()>> + Send>>),
-    Done,
 }
 
 impl<S: Stream> Link<S> {
-    pub(super) fn new(
-        sender: SendRequest<Outgoing>,
-        connection: Connection<Wire<S>, Outgoing>,
-        facts: Arc<Facts>,
-        address: Arc<Address>,
-        expires: Instant,
-    ) -> Self {
+    pub(super) fn new(stream: S, limits: Limits, address: Arc<Address>, expires: Instant) -> Self {
         Self {
-            sender,
-            connection: Driven::Plain(connection),
-            facts,
+            stream,
+            input: Bytes::new(),
+            upload: Upload::none(),
+            limits,
             address,
             expires,
             served: 0,
             taken: None,
             rest: None,
             reusable: true,
-            error: None,
         }
     }
 
-    /// Lets the connection make progress. When it ends it is closed, and whatever waited for it is told.
-    pub(super) fn drive(&mut self, cx: &mut Context<'_>) {
-        let ended = match &mut self.connection {
-            Driven::Plain(connection) => Pin::new(connection).poll(cx),
-            Driven::Upgradable(connection) => connection.as_mut().poll(cx),
-            Driven::Done => return,
-        };
-        if let Poll::Ready(result) = ended {
-            self.connection = Driven::Done;
-            self.error = result.err();
-        }
+    /// Begins an exchange. The body of `request` is taken out of it.
+    pub(super) fn begin(&mut self, request: &mut Request<Body>, framing: Framing) {
+        self.upload.begin(request, framing);
     }
 
-    /// Lets the connection switch protocols; it is not used for another request then.
-    pub(super) fn allow_upgrade(&mut self) {
-        self.reusable = false;
-        self.connection = match std::mem::replace(&mut self.connection, Driven::Done) {
-            Driven::Plain(connection) => Driven::Upgradable(Box::pin(connection.with_upgrades())),
-            other => other,
-        };
+    /// The request of the exchange.
+    pub(super) fn upload(&mut self) -> &mut Upload {
+        &mut self.upload
     }
 
-    /// Is it open, with nothing of an exchange left on it?
-    pub(super) fn is_idle(&self) -> bool {
-        matches!(self.connection, Driven::Plain(_))
-            && self.sender.is_ready()
-            && !self.facts.unflushed.load(Relaxed)
-    }
-
-    /// After the answer has been read to its end: the last step, and whether another request may follow.
-    pub(super) fn finish(&mut self, cx: &mut Context<'_>) -> bool {
-        // An answer that was complete before the request was: the rest of the request is nobody's business now.
-        let request_ended = self.facts.request_ended.load(Relaxed);
-        self.drive(cx);
-        self.reusable && request_ended && self.is_idle()
-    }
-}
-
-/// What happened on a connection since the last request on it began. Written where it happens, inside hyper, and
-/// read beside it by the same task, so that relaxed ordering is enough.
-#[derive(Default)]
-pub(super) struct Facts {
-    /// The request body gave its last frame, or there was none.
-    pub(super) request_ended: AtomicBool,
-    /// The request body failed.
-    pub(super) request_failed: AtomicBool,
-    /// Something was handed to the stream.
-    pub(super) written: AtomicBool,
-    /// Something was handed to the stream, or is about to be, and not flushed yet.
-    unflushed: AtomicBool,
-    /// Interim answers seen.
-    interim: AtomicU32,
-}
-
-impl Facts {
-    /// Forgets the exchange before.
-    pub(super) fn clear(&self, without_body: bool) {
-        self.request_ended.store(without_body, Relaxed);
-        self.request_failed.store(false, Relaxed);
-        self.written.store(false, Relaxed);
-        self.interim.store(0, Relaxed);
-    }
-
-    pub(super) fn count_interim(&self) {
-        self.interim.fetch_add(1, Relaxed);
-    }
-
-    pub(super) fn too_many_interim(&self) -> bool {
-        self.interim.load(Relaxed) > INTERIM_MAX
-    }
-}
-
-/// The stream below hyper.
-pub(super) struct Wire<S> {
-    stream: S,
-    facts: Arc<Facts>,
-}
-
-impl<S> Wire<S> {
-    pub(super) fn new(stream: S, facts: Arc<Facts>) -> Self {
-        Self { stream, facts }
-    }
-
-    fn note(&self, written: &Poll<io::Result<usize>>) {
-        self.facts.unflushed.store(true, Relaxed);
-        if matches!(written, Poll::Ready(Ok(1..))) {
-            self.facts.written.store(true, Relaxed);
-        }
-    }
-}
-
-impl<S: Stream> Read for Wire<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
+    /// The head of the answer, whose fields replace what is in `fields`.
+    pub(super) fn poll_head(
+        &mut self,
+        reader: &mut HeadReader,
+        fields: &mut HeaderMap,
         cx: &mut Context<'_>,
-        buf: ReadBufCursor<'_>,
-    ) -> Poll<io::Result<()>> {
-        // hyper reads past any number of interim answers by itself: this is where that stops.
-        if self.facts.too_many_interim() {
-            let error = io::Error::new(io::ErrorKind::InvalidData, "too many interim answers");
-            return Poll::Ready(Err(error));
-        }
-        Pin::new(&mut self.stream).poll_read(cx, buf)
-    }
-}
-
-impl<S: Stream> Write for Wire<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write(cx, buf);
-        self.note(&written);
-        written
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
-        self.note(&written);
-        written
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // hyper flushes its stream once its own buffer is empty.
-        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
-        if matches!(flushed, Poll::Ready(Ok(()))) {
-            self.facts.unflushed.store(false, Relaxed);
-        }
-        flushed
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-}
-
-/// A request body on its way, whose end and failure are noticed.
-pub(super) struct Outgoing {
-    pub(super) body: Body,
-    facts: Arc<Facts>,
-}
-
-impl Outgoing {
-    pub(super) fn new(body: Body, facts: Arc<Facts>) -> Self {
-        Self { body, facts }
-    }
-}
-
-impl HttpBody for Outgoing {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let frame = Pin::new(&mut self.body).poll_frame(cx);
-        match &frame {
-            Poll::Pending => {}
-            Poll::Ready(Some(Err(_))) => self.facts.request_failed.store(true, Relaxed),
-            Poll::Ready(Some(Ok(frame))) => {
-                // hyper does not ask again after any of these.
-                let last = frame.is_trailers()
-                    || self.body.is_end_stream()
-                    || self.body.size_hint().exact() == Some(0);
-                self.facts.request_ended.store(last, Relaxed);
+    ) -> Poll<Result<Head, Broken>> {
+        loop {
+            if !ready!(self.poll_more(cx))? {
+                return Poll::Ready(Err(Broken::Closed));
             }
-            Poll::Ready(None) => self.facts.request_ended.store(true, Relaxed),
+            if let Some(head) = reader.read(&mut self.input, fields)? {
+                return Poll::Ready(Ok(head));
+            }
         }
-        frame
     }
 
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+    /// What comes next in the body of the answer.
+    pub(super) fn poll_body(
+        &mut self,
+        decoder: &mut Decoder,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Decoded, Broken>> {
+        loop {
+            match decoder.decode(&mut self.input)? {
+                Decoded::More => {}
+                decoded => return Poll::Ready(Ok(decoded)),
+            }
+            if !ready!(self.poll_more(cx))? {
+                return Poll::Ready(if decoder.may_end() {
+                    Ok(Decoded::End)
+                } else {
+                    Err(Broken::Closed)
+                });
+            }
+        }
     }
 
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+    /// Writes what can be written, and reads; is there more, or has the server closed?
+    fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, Broken>> {
+        self.upload.poll(&mut self.stream, cx);
+        // Nobody answers what was not asked: what comes before can only be about something else.
+        let read = if self.upload.is_written() {
+            poll_read(&mut self.stream, cx)
+        } else {
+            Poll::Pending
+        };
+        match read {
+            Poll::Ready(Ok(bytes)) if !bytes.is_empty() => {
+                append(&mut self.input, bytes);
+                Poll::Ready(Ok(true))
+            }
+            // How a connection ends that could not be written to says nothing about the answer.
+            end => match (self.upload.take_failure(), end) {
+                (Some(failure), _) => Poll::Ready(Err(failure)),
+                (None, end) => end.map(|end| end.map(|_| false).map_err(Broken::from)),
+            },
+        }
+    }
+
+    /// Writes what is left of the request.
+    pub(super) fn poll_sent(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        self.upload.poll(&mut self.stream, cx);
+        match self.upload.take_failure() {
+            Some(failure) => Poll::Ready(Err(failure)),
+            None if self.upload.is_done() => Poll::Ready(Ok(())),
+            None => Poll::Pending,
+        }
+    }
+
+    /// After the answer has been read to its end: may another request follow?
+    pub(super) fn settle(&mut self) -> bool {
+        let settled = self.reusable && self.input.is_empty() && self.upload.is_done();
+        // Also the end of a buffer holds it.
+        self.input = Bytes::new();
+        settled
+    }
+
+    /// Between two exchanges: is it open, and silent?
+    pub(super) fn check(&mut self, cx: &mut Context<'_>) -> Result<(), Broken> {
+        let mut byte = [0];
+        let mut buffer = ReadBuf::new(&mut byte);
+        match Pin::new(&mut self.stream).poll_read(cx, buffer.unfilled()) {
+            Poll::Pending => Ok(()),
+            Poll::Ready(Err(error)) => Err(error.into()),
+            Poll::Ready(Ok(())) if buffer.filled().is_empty() => Err(Broken::Closed),
+            Poll::Ready(Ok(())) => Err(Invalid("an answer that nobody asked for").into()),
+        }
+    }
+
+    /// The stream, and what was read from it.
+    pub(super) fn into_stream(self) -> (S, Bytes) {
+        (self.stream, self.input)
+    }
+}
+
+fn append(input: &mut Bytes, more: Bytes) {
+    if input.is_empty() {
+        *input = more;
+        return;
+    }
+    let mut joined = match std::mem::take(input).try_into_mut() {
+        Ok(input) => input,
+        Err(lent) => BytesMut::from(&lent[..]),
+    };
+    joined.extend_from_slice(&more);
+    *input = joined.freeze();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::codec::prepare;
+    use super::*;
+    use hyper::rt::ReadBufCursor;
+    use std::io;
+    use std::task::Waker;
+
+    /// A server that sends so much, then closes, and takes so many bytes before it refuses more.
+    struct Server {
+        sends: &'static [u8],
+        takes: usize,
+    }
+
+    impl Read for Server {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            mut buf: ReadBufCursor<'_>,
+        ) -> Poll<io::Result<()>> {
+            buf.put_slice(std::mem::take(&mut self.sends));
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    impl Write for Server {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            buf: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            let count = buf.len().min(self.takes);
+            if count == 0 {
+                return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+            }
+            self.takes -= count;
+            Poll::Ready(Ok(count))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    /// What becomes of a request of some bytes, and whether the connection may be used again.
+    fn exchange(server: Server) -> (Result<Vec<u8>, Broken>, bool) {
+        let address: std::net::SocketAddr = "192.0.2.1:80".parse().unwrap();
+        let address = Arc::new(Address::from(address));
+        let limits = Limits {
+            bytes: 8192,
+            fields: 100,
+        };
+        let mut link = Link::new(server, limits, address, Instant::NEVER);
+        let mut request = Request::post("/").body("x".repeat(1000).into()).unwrap();
+        let framing = prepare(&mut request);
+        link.begin(&mut request, framing);
+        let answer = answer(&mut link);
+        (answer, link.settle())
+    }
+
+    fn answer(link: &mut Link<Server>) -> Result<Vec<u8>, Broken> {
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut reader = HeadReader::new(link.limits, false);
+        let fields = &mut HeaderMap::new();
+        let Poll::Ready(head) = link.poll_head(&mut reader, fields, &mut cx) else {
+            panic!("the server closed");
+        };
+        let (mut decoder, mut body) = (head?.body, Vec::new());
+        loop {
+            match link.poll_body(&mut decoder, &mut cx) {
+                Poll::Ready(Ok(Decoded::Data(data))) => body.extend_from_slice(&data),
+                Poll::Ready(Ok(_)) => return Ok(body),
+                Poll::Ready(Err(broken)) => return Err(broken),
+                Poll::Pending => panic!("the server closed"),
+            }
+        }
+    }
+
+    const WHOLE: &[u8] = b"HTTP/1.1 413 Too Much\r\ncontent-length: 2\r\n\r\nno";
+
+    #[test]
+    fn an_answer_that_came_is_read_though_its_request_could_not_be_written() {
+        for (takes, reusable) in [(usize::MAX, true), (100, false)] {
+            let (answer, again) = exchange(Server {
+                sends: WHOLE,
+                takes,
+            });
+            assert_eq!(answer.unwrap(), b"no");
+            assert_eq!(again, reusable);
+        }
+    }
+
+    #[test]
+    fn how_a_connection_ends_that_could_not_be_written_to_does_not_end_an_answer() {
+        let sends = b"HTTP/1.1 413 Too Much\r\n\r\nno";
+        let taken = exchange(Server {
+            sends,
+            takes: usize::MAX,
+        });
+        assert_eq!(taken.0.unwrap(), b"no");
+        let refused = exchange(Server { sends, takes: 100 });
+        assert!(matches!(refused.0, Err(Broken::Stream(_))));
+    }
+
+    #[test]
+    fn what_comes_before_a_byte_was_written_is_no_answer() {
+        let (answer, again) = exchange(Server {
+            sends: WHOLE,
+            takes: 0,
+        });
+        assert!(matches!(answer, Err(Broken::Stream(_))));
+        assert!(!again);
+    }
+
+    #[test]
+    fn bytes_behind_an_answer_make_a_connection_useless() {
+        let sends = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nokHTTP/1.1 200 OK\r\n\r\n";
+        let (answer, again) = exchange(Server {
+            sends,
+            takes: usize::MAX,
+        });
+        assert_eq!(answer.unwrap(), b"ok");
+        assert!(!again);
     }
 }

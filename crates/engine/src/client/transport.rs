@@ -6,16 +6,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Method, Request, Response};
-use hyper::client::conn::http1::Builder;
 use lb_core::body::Body;
 use lb_core::error::{Cause, Phase, TransportError};
 use lb_core::rng::Rng;
 use lb_core::time::{Instant, Timer};
 use lb_core::transport::{Attempt, Capabilities, Reuse, Transport};
 
+use super::codec::{Framing, Limits, prepare};
 use super::connect;
-use super::exchange::{Failure, exchange, prepare};
-use super::failure::unsent_cause;
+use super::exchange::{Failure, exchange};
+use super::failure::unsent;
 use super::idle::Idle;
 use crate::names::Names;
 use crate::rt::Net;
@@ -24,10 +24,8 @@ use crate::rt::Net;
 const STALE_MAX: usize = 2;
 /// Time between two looks at the idle connections.
 const SWEEP: Duration = Duration::from_secs(1);
-/// The fields of a head that hyper has room for without allocating.
-const HEADER_COUNT: usize = 100;
-/// The smallest buffer that hyper accepts.
-const BUFFER_MIN: usize = 8192;
+/// What any server's head may take.
+const HEAD_MIN: usize = 8192;
 
 /// What a client keeps and accepts.
 #[derive(Clone, Debug)]
@@ -40,7 +38,7 @@ pub struct ClientSettings {
     pub age: Duration,
     /// Fields in a response head.
     pub header_count: usize,
-    /// Size of a response head, and of the buffer that a connection reads into; at least 8 KiB.
+    /// Size of a response head, and of a trailer section; at least 8 KiB.
     pub head_bytes: usize,
 }
 
@@ -50,7 +48,7 @@ impl Default for ClientSettings {
             idle_per_server: 64,
             idle: Duration::from_secs(30),
             age: Duration::from_secs(3600),
-            header_count: HEADER_COUNT,
+            header_count: 100,
             head_bytes: 64 * 1024,
         }
     }
@@ -67,7 +65,7 @@ struct Inner<N: Net, C: Timer> {
     timer: C,
     names: Arc<Names>,
     idle: Arc<Idle<N::Stream, C>>,
-    builder: Builder,
+    limits: Limits,
     age: Duration,
     rng: Rng,
 }
@@ -89,20 +87,17 @@ impl<N: Net, C: Timer> std::fmt::Debug for Inner<N, C> {
 impl<N: Net, C: Timer> Client<N, C> {
     /// A client without connections. `rng` spreads the ages at which they are closed.
     pub fn new(net: N, timer: C, names: Arc<Names>, settings: ClientSettings, rng: Rng) -> Self {
-        let head_bytes = settings.head_bytes.max(BUFFER_MIN);
-        let mut builder = Builder::new();
-        builder.max_header_size(head_bytes).max_buf_size(head_bytes);
-        if settings.header_count != HEADER_COUNT {
-            // Any explicit number, also the default one, costs an allocation per answer.
-            builder.max_headers(settings.header_count);
-        }
+        let limits = Limits {
+            bytes: settings.head_bytes.max(HEAD_MIN),
+            fields: settings.header_count,
+        };
         let idle = Idle::new(timer.clone(), settings.idle_per_server, settings.idle);
         Self(Arc::new(Inner {
             net,
             timer,
             names,
             idle: Arc::new(idle),
-            builder,
+            limits,
             age: settings.age,
             rng,
         }))
@@ -128,6 +123,7 @@ impl<N: Net, C: Timer> Client<N, C> {
         &self,
         to: &Attempt<'_>,
         mut request: Request<Body>,
+        framing: Framing,
     ) -> Result<Response<Body>, TransportError> {
         let inner = &*self.0;
         let address = &to.backend.address;
@@ -142,17 +138,14 @@ impl<N: Net, C: Timer> Client<N, C> {
             Ok(stream) => stream,
             Err(error) => return Err(error.with_unsent(request)),
         };
-        let mut link = match connect::link(stream, &inner.builder, address, self.expiry()).await {
+        let mut link = match connect::link(stream, inner.limits, address, self.expiry()).await {
             Ok(link) => link,
             Err(error) => return Err(error.with_unsent(request)),
         };
         link.reusable = to.reuse == Reuse::Allowed;
-        match exchange(link, &mut request, &inner.idle).await {
+        match exchange(link, &mut request, framing, &inner.idle).await {
             Ok(response) => Ok(response),
-            Err(Failure::Unsent(error)) => {
-                let failure = TransportError::undelivered(Phase::SendHead, unsent_cause(&error));
-                Err(failure.with_source(error).with_unsent(request))
-            }
+            Err(Failure::Unsent(broken)) => Err(unsent(broken).with_unsent(request)),
             Err(Failure::Failed(error)) => Err(error),
         }
     }
@@ -178,20 +171,21 @@ impl<N: Net, C: Timer> Transport for Client<N, C> {
     ) -> impl Future<Output = Result<Response<Body>, TransportError>> + Send {
         async move {
             if request.method() == Method::CONNECT {
-                // hyper would take a 2xx for a tunnel.
+                // A 2xx to it would be a tunnel.
                 let error = TransportError::undelivered(Phase::SendHead, Cause::Unsupported);
                 return Err(error.with_unsent(request));
             }
-            prepare(&mut request);
+            let inner = &*self.0;
+            let framing = prepare(&mut request);
             let stale_max = match to.reuse {
                 Reuse::Allowed => STALE_MAX,
                 Reuse::Fresh => 0,
             };
             for _ in 0..stale_max {
-                let Some(link) = self.0.idle.take(&to.backend.address) else {
+                let Some(link) = inner.idle.take(&to.backend.address) else {
                     break;
                 };
-                match exchange(link, &mut request, &self.0.idle).await {
+                match exchange(link, &mut request, framing, &inner.idle).await {
                     Ok(response) => return Ok(response),
                     Err(Failure::Failed(error)) => return Err(error),
                     // Closed by the server just now: nothing left, nobody needs to know.
@@ -199,7 +193,7 @@ impl<N: Net, C: Timer> Transport for Client<N, C> {
                 }
             }
             // Boxed, because few requests open a connection and every one would have to carry it.
-            Box::pin(self.send_fresh(to, request)).await
+            Box::pin(self.send_fresh(to, request, framing)).await
         }
     }
 

@@ -252,6 +252,22 @@ fn a_request_body_that_fails_during_the_answer_ends_the_answer() {
 }
 
 #[test]
+fn a_request_body_that_is_not_as_long_as_announced_is_not_the_backends_fault() {
+    for (announced, sent) in [("9", "part"), ("2", "part")] {
+        let world = World::new([answers(&[])]);
+        let (feed, body) = frames();
+        feed.unbounded_send(Ok(sent.into())).unwrap();
+        drop(feed);
+        let mut request = post(body);
+        let announced = HeaderValue::from_static(announced);
+        request.headers_mut().insert("content-length", announced);
+        let error = block_on(world.send(request)).unwrap_err();
+        assert_eq!(error.cause, Cause::RequestBody);
+        assert!(world.net.wire(0).lock().unwrap().dropped);
+    }
+}
+
+#[test]
 fn an_answer_may_begin_before_the_request_has_ended() {
     let world = World::new([answers(&["HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nok"])]);
     let (feed, body) = frames();

@@ -1,0 +1,150 @@
+//! Reading from a stream into memory that is neither cleared nor held for longer than needed.
+//!
+//! Safe code can only read into memory that is initialised already. So each thread has one buffer that all of its streams
+//! read into. Little is copied out of it, so that a connection holds what it needs and an idle one nothing. Much is lent: it
+//! stays where it is, another buffer takes its place, and it comes back once nobody has any of it.
+
+use std::cell::Cell;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Bytes, BytesMut};
+use hyper::rt::{Read, ReadBuf};
+
+/// Bytes that are read at a time.
+const SIZE: usize = 64 * 1024;
+/// From here on bytes are lent and not copied. A piece of a buffer keeps all of it, so it must not be a small one.
+const LENT: usize = 12 * 1024;
+/// Buffers of which a thread remembers that they are lent; it makes others when these do not come back.
+const REMEMBERED: usize = 4;
+
+/// The buffers of a thread.
+#[derive(Default)]
+struct Buffers {
+    /// Not there before the first read.
+    free: BytesMut,
+    lent: Vec<Bytes>,
+}
+
+thread_local! {
+    static BUFFERS: Cell<Buffers> = Cell::default();
+}
+
+/// What `stream` has now, at most 64 KiB; nothing at its end.
+pub(super) fn poll_read<S: Read + Unpin>(
+    stream: &mut S,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<Bytes>> {
+    let mut buffers = BUFFERS.take();
+    let read = buffers.poll_read(stream, cx);
+    BUFFERS.set(buffers);
+    read
+}
+
+impl Buffers {
+    fn poll_read<S: Read + Unpin>(
+        &mut self,
+        stream: &mut S,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<Bytes>> {
+        if self.free.is_empty() {
+            self.free = BytesMut::zeroed(SIZE);
+        }
+        let mut buffer = ReadBuf::new(&mut self.free);
+        ready!(Pin::new(stream).poll_read(cx, buffer.unfilled()))?;
+        let read = buffer.filled();
+        Poll::Ready(Ok(if read.len() < LENT {
+            Bytes::copy_from_slice(read)
+        } else {
+            let count = read.len();
+            self.lend().slice(..count)
+        }))
+    }
+
+    fn lend(&mut self) -> Bytes {
+        let next = self.returned();
+        let lent = std::mem::replace(&mut self.free, next).freeze();
+        if self.lent.len() == REMEMBERED {
+            self.lent.remove(0);
+        }
+        self.lent.push(lent.clone());
+        lent
+    }
+
+    /// A buffer that came back, or none.
+    fn returned(&mut self) -> BytesMut {
+        let Some(index) = self.lent.iter().position(Bytes::is_unique) else {
+            return BytesMut::new();
+        };
+        let returned = self.lent.remove(index);
+        returned.try_into_mut().unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::task::Waker;
+
+    /// A stream that has so many bytes.
+    struct Has(usize);
+
+    impl Read for Has {
+        fn poll_read(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            mut buf: hyper::rt::ReadBufCursor<'_>,
+        ) -> Poll<io::Result<()>> {
+            buf.put_slice(&vec![7; self.0.min(buf.remaining())]);
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    fn read(buffers: &mut Buffers, count: usize) -> Bytes {
+        let mut cx = Context::from_waker(Waker::noop());
+        match buffers.poll_read(&mut Has(count), &mut cx) {
+            Poll::Ready(Ok(bytes)) => bytes,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn little_is_copied_and_much_is_lent() {
+        let mut buffers = Buffers::default();
+        for count in [0, 1, LENT - 1] {
+            assert_eq!(read(&mut buffers, count), vec![7; count]);
+            assert!(buffers.lent.is_empty());
+        }
+        for count in [LENT, SIZE] {
+            assert_eq!(read(&mut buffers, count), vec![7; count]);
+        }
+        assert_eq!(read(&mut buffers, SIZE + 1).len(), SIZE);
+    }
+
+    #[test]
+    fn a_lent_buffer_is_not_written_to_before_it_came_back_as_a_whole() {
+        let mut buffers = Buffers::default();
+        let first = read(&mut buffers, SIZE);
+        let (start, rest) = (first.as_ptr(), first.slice(LENT..));
+        drop(first);
+        let others: Vec<_> = (0..2).map(|_| read(&mut buffers, SIZE)).collect();
+        assert!(others.iter().all(|other| other.as_ptr() != start));
+        drop(rest);
+        // The one that was made ready before it came back, and then it.
+        read(&mut buffers, SIZE);
+        assert_eq!(read(&mut buffers, SIZE).as_ptr(), start);
+    }
+
+    #[test]
+    fn buffers_that_are_kept_for_long_are_forgotten() {
+        let mut buffers = Buffers::default();
+        let kept: Vec<_> = (0..10).map(|_| read(&mut buffers, SIZE)).collect();
+        assert_eq!(buffers.lent.len(), REMEMBERED);
+        drop(kept);
+        for _ in 0..10 {
+            read(&mut buffers, SIZE);
+        }
+        assert!(buffers.lent.len() <= REMEMBERED);
+    }
+}

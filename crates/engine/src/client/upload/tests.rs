@@ -1,0 +1,237 @@
+use super::*;
+use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use http_body::SizeHint;
+use lb_core::error::BodyCause;
+use std::task::Waker;
+
+/// A stream that takes some bytes at a time, so many in all, and then fails.
+struct Takes {
+    step: usize,
+    left: usize,
+    wire: Vec<u8>,
+}
+
+impl Write for Takes {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let count = buf.len().min(self.step).min(self.left);
+        if count == 0 {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        self.left -= count;
+        self.wire.extend_from_slice(&buf[..count]);
+        Poll::Ready(Ok(count))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+type Frames = Result<Frame<Bytes>, BodyError>;
+
+/// A body of frames that a test hands over.
+struct Fed {
+    frames: UnboundedReceiver<Frames>,
+    hint: SizeHint,
+}
+
+impl HttpBody for Fed {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Frames>> {
+        futures::Stream::poll_next(Pin::new(&mut self.frames), cx)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.hint
+    }
+}
+
+fn fed() -> (UnboundedSender<Frames>, Body) {
+    hinted(SizeHint::default())
+}
+
+fn hinted(hint: SizeHint) -> (UnboundedSender<Frames>, Body) {
+    let (feed, frames) = unbounded();
+    (feed, Body::stream(Fed { frames, hint }))
+}
+
+fn data(text: &'static str) -> Frames {
+    Ok(Frame::data(Bytes::from_static(text.as_bytes())))
+}
+
+fn takes(step: usize, left: usize) -> Takes {
+    Takes {
+        step,
+        left,
+        wire: Vec::new(),
+    }
+}
+
+fn begun(body: Body, framing: Framing) -> Upload {
+    let mut upload = Upload::none();
+    let mut request = Request::post("/").body(body).unwrap();
+    upload.begin(&mut request, framing);
+    upload
+}
+
+fn poll(upload: &mut Upload, stream: &mut Takes) {
+    for _ in 0..100 {
+        upload.poll(stream, &mut Context::from_waker(Waker::noop()));
+    }
+}
+
+/// What is in a body that is whole, as far as it is there.
+fn content(mut body: Body) -> Vec<u8> {
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut content = Vec::new();
+    while let Poll::Ready(Some(frame)) = Pin::new(&mut body).poll_frame(&mut cx) {
+        content.extend_from_slice(frame.unwrap().data_ref().unwrap());
+    }
+    content
+}
+
+const HEAD: &str = "POST / HTTP/1.1\r\n\r\n";
+
+#[test]
+fn a_request_is_written_however_little_the_stream_takes() {
+    for step in 1..50 {
+        let (feed, body) = fed();
+        let mut upload = begun(body, Framing::Chunked);
+        let mut stream = takes(step, usize::MAX);
+        poll(&mut upload, &mut stream);
+        assert_eq!(stream.wire, HEAD.as_bytes());
+        for frame in [data("some"), data(""), data("more")] {
+            feed.unbounded_send(frame).unwrap();
+        }
+        poll(&mut upload, &mut stream);
+        assert!(!upload.is_ended() && !upload.is_done());
+        drop(feed);
+        poll(&mut upload, &mut stream);
+        assert!(upload.is_done() && upload.take_failure().is_none());
+        let wire = format!("{HEAD}4\r\nsome\r\n4\r\nmore\r\n0\r\n\r\n");
+        assert_eq!(stream.wire, wire.as_bytes());
+    }
+}
+
+#[test]
+fn a_request_of_which_nothing_was_written_comes_back_whole() {
+    let refused = |body, framing| {
+        let mut upload = begun(body, framing);
+        poll(&mut upload, &mut takes(1, 0));
+        assert!(!upload.is_written() && !upload.is_done());
+        assert!(matches!(upload.take_failure(), Some(Broken::Stream(_))));
+        upload.take_back()
+    };
+    let empty = refused(Body::empty(), Framing::Exact(0)).unwrap();
+    assert!(empty.is_end_stream());
+    let full = refused("whole".into(), Framing::Exact(5)).unwrap();
+    assert_eq!(full.size_hint().exact(), Some(5));
+    assert_eq!(content(full), b"whole");
+
+    let (feed, body) = fed();
+    feed.unbounded_send(data("first")).unwrap();
+    let begun = refused(body, Framing::Chunked).unwrap();
+    feed.unbounded_send(data(" and rest")).unwrap();
+    drop(feed);
+    assert_eq!(content(begun), b"first and rest");
+
+    let (feed, body) = fed();
+    let trailers = HeaderMap::new();
+    feed.unbounded_send(Ok(Frame::trailers(trailers))).unwrap();
+    assert!(refused(body, Framing::Chunked).is_none());
+}
+
+#[test]
+fn a_request_of_which_a_byte_was_written_does_not_come_back() {
+    let mut upload = begun("whole".into(), Framing::Exact(5));
+    poll(&mut upload, &mut takes(1, 1));
+    assert!(upload.is_written());
+    assert!(upload.take_back().is_none());
+}
+
+#[test]
+fn after_a_body_that_is_not_as_announced_nothing_more_is_written() {
+    let short: &[fn() -> Frames] = &[|| data("four")];
+    let long: &[fn() -> Frames] = &[|| data("four"), || data("five!")];
+    let failed: &[fn() -> Frames] = &[|| data("four"), || Err(BodyCause::Closed.into())];
+    let table = [
+        (short, Framing::Exact(5), ""),
+        (long, Framing::Exact(4), "four"),
+        (long, Framing::Exact(8), "four"),
+        (failed, Framing::Exact(9), "four"),
+        (failed, Framing::Chunked, "4\r\nfour\r\n"),
+    ];
+    for (frames, framing, written) in table {
+        let (feed, body) = fed();
+        for frame in frames {
+            feed.unbounded_send(frame()).unwrap();
+        }
+        drop(feed);
+        let mut upload = begun(body, framing);
+        let mut stream = takes(usize::MAX, usize::MAX);
+        poll(&mut upload, &mut stream);
+        assert!(matches!(
+            upload.take_failure(),
+            Some(Broken::Length | Broken::Request(_))
+        ));
+        assert!(!upload.is_done());
+        let wire = String::from_utf8(stream.wire).unwrap();
+        let prefix = wire.strip_prefix(HEAD).unwrap();
+        assert!(
+            prefix.starts_with(written) && !prefix.ends_with("0\r\n\r\n"),
+            "{wire:?}"
+        );
+    }
+}
+
+#[test]
+fn a_body_is_let_go_at_its_end() {
+    let (feed, body) = fed();
+    let mut upload = begun(body, Framing::Chunked);
+    feed.close_channel();
+    poll(&mut upload, &mut takes(1, usize::MAX));
+    assert!(upload.is_done());
+    assert!(feed.is_closed());
+    assert!(upload.body.is_end_stream());
+}
+
+#[test]
+fn trailers_are_waited_for_although_no_data_is_left() {
+    let (feed, body) = hinted(SizeHint::with_exact(0));
+    let mut request = Request::post("/").header("trailer", "x-sum");
+    request = request.header("transfer-encoding", "chunked");
+    let mut upload = Upload::none();
+    upload.begin(&mut request.body(body).unwrap(), Framing::Chunked);
+    let mut stream = takes(usize::MAX, usize::MAX);
+    feed.unbounded_send(data("all")).unwrap();
+    poll(&mut upload, &mut stream);
+    assert!(!upload.is_ended());
+    let sum = (
+        HeaderName::from_static("x-sum"),
+        HeaderValue::from_static("7"),
+    );
+    let trailers = Frame::trailers(HeaderMap::from_iter([sum]));
+    feed.unbounded_send(Ok(trailers)).unwrap();
+    poll(&mut upload, &mut stream);
+    assert!(upload.is_done());
+    assert!(stream.wire.ends_with(b"3\r\nall\r\n0\r\nx-sum: 7\r\n\r\n"));
+}
+
+#[test]
+fn a_body_of_exact_length_is_not_waited_for_once_it_knows_that_it_is_over() {
+    let (_feed, body) = hinted(SizeHint::with_exact(0));
+    let mut upload = begun(body, Framing::Exact(0));
+    poll(&mut upload, &mut takes(usize::MAX, usize::MAX));
+    assert!(upload.is_done());
+}
