@@ -4,12 +4,13 @@
 //!
 //! * on the path of a request: a whole attempt (pick, lease, first byte, answered) under every algorithm, with about as many
 //!   attempts under way as there are members;
-//! * beside it, in the monitor: a probe that changes nothing, from when it is due until it is due again; a probe that changes who
-//!   is eligible, with the snapshot that is published for it; a look at all members, which the stall guard takes twice a second;
-//! * when somebody is asked to leave or to return: the snapshot, for which an algorithm may have something to prepare;
+//! * beside it, in the monitor: a probe that changes nothing, from when it is due until it is due again; a look at all members,
+//!   which the stall guard takes twice a second;
+//! * when somebody is asked to leave or to return, up to the monitor's step that publishes the snapshot, for which an algorithm
+//!   may have something to prepare;
 //! * at the start: reading and checking a configuration, for each server in it.
 //!
-//! What the monitor does is the median of many times, all else the best of several runs.
+//! What the monitor does or takes part in is the median of many times, all else the best of several runs.
 #![allow(clippy::disallowed_types, clippy::disallowed_methods)]
 
 mod shared;
@@ -22,14 +23,14 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
-use std::time::Instant as Clock;
+use std::time::{Duration, Instant as Clock};
 
 use http::{Request, Response};
 use lb_core::body::Body;
 use lb_core::config;
 use lb_core::config::settings::{Balance, Health, PoolSettings, ProbeSettings};
-use lb_core::error::{Cause, Phase, TransportError};
-use lb_core::event::{Observer, Transition};
+use lb_core::error::TransportError;
+use lb_core::event::Silent;
 use lb_core::health::monitor;
 use lb_core::pool::SharedPool;
 use lb_core::rng::Rng;
@@ -39,10 +40,10 @@ use lb_core::transport::{Attempt, Transport};
 use shared::{NOW, algorithms, attempt, best, pool, settings, traffic};
 
 const MEMBERS: [u16; 3] = [10, 1_000, 10_000];
-/// One probe in so many fails.
-const FAILING: u64 = 16;
-/// So many probes that change somebody, and looks, are waited for.
+/// So many of each thing that the monitor does are waited for.
 const ENOUGH: usize = 50;
+/// Longer than the monitor pauses between two snapshots.
+const PAUSE: Duration = Duration::from_millis(60);
 
 fn main() {
     println!("| ns | 10 members | 1,000 members | 10,000 members |");
@@ -59,10 +60,6 @@ fn main() {
     row(
         "a probe that changes nothing",
         [few, many, most].map(|times| times.calm),
-    );
-    row(
-        "a probe that changes who is eligible",
-        [few, many, most].map(|times| times.flip),
     );
     row(
         "a look at all members",
@@ -83,7 +80,6 @@ fn row(name: &str, [few, many, most]: [f64; 3]) {
 #[derive(Clone, Copy)]
 struct Watched {
     calm: f64,
-    flip: f64,
     look: f64,
 }
 
@@ -97,33 +93,34 @@ fn watched(members: u16) -> Watched {
         }),
         ..settings(members, &Balance::RoundRobin, 1)
     };
-    let (timer, transport, flips) = (Told::default(), Connects::default(), Flips::default());
-    let pool = SharedPool::new(&settings, Rng::new(1), Arc::new(flips.clone()), NOW);
+    let (timer, transport) = (Told::default(), Connects::default());
+    let pool = SharedPool::new(&settings, Rng::new(1), Arc::new(Silent), NOW);
     let mut monitor = pin!(monitor(&pool, &transport, &timer));
-    let mut cx = Context::from_waker(Waker::noop());
-    let (mut calm, mut flip, mut look) = (Vec::new(), Vec::new(), Vec::new());
-    while flip.len() < ENOUGH || look.len() < ENOUGH {
-        let (probes_before, flips_before) = (transport.probes(), flips.count());
+    let (mut calm, mut look) = (Vec::new(), Vec::new());
+    while calm.len() < ENOUGH || look.len() < ENOUGH {
+        let before = transport.probes();
         timer.go_on();
         let start = Clock::now();
-        let polled = monitor.as_mut().poll(&mut cx);
+        step(monitor.as_mut());
         let took = start.elapsed().as_nanos() as f64;
-        assert!(polled.is_pending(), "it never ends");
-        let probes = transport.probes() - probes_before;
-        match (probes, flips.count() - flips_before) {
+        match transport.probes() - before {
             // The first verdict about each changes who is eligible, among ever more of them.
             _ if transport.probes() <= u64::from(members) => {}
-            (0, _) => look.push(took),
-            (1, 0) => calm.push(took),
-            (1, 1) => flip.push(took),
+            0 => look.push(took),
+            1 => calm.push(took),
             _ => {}
         }
     }
     Watched {
         calm: median(calm),
-        flip: median(flip),
         look: median(look),
     }
+}
+
+/// Lets the monitor do what is due.
+fn step(monitor: Pin<&mut impl Future>) {
+    let polled = monitor.poll(&mut Context::from_waker(Waker::noop()));
+    assert!(polled.is_pending(), "it never ends");
 }
 
 fn median(mut times: Vec<f64>) -> f64 {
@@ -131,19 +128,25 @@ fn median(mut times: Vec<f64>) -> f64 {
     times[times.len() / 2]
 }
 
-/// A member is asked to leave, and the next time to return.
+/// A member is asked to leave, and the next time to return, and the monitor takes note.
 fn leaving(settings: &PoolSettings) -> f64 {
+    let (timer, transport) = (Told::default(), Connects::default());
     let pool = pool(settings);
+    let mut monitor = pin!(monitor(&pool, &transport, &timer));
+    step(monitor.as_mut());
     let name = &*settings.servers[settings.servers.len() / 2].name;
-    let mut drains = false;
-    best(|_| {
-        drains = !drains;
-        let known = match drains {
-            true => pool.drain(name, NOW),
-            false => pool.ready(name, NOW),
+    let turn = |turn: usize| {
+        timer.pass(PAUSE);
+        let start = Clock::now();
+        let known = match turn % 2 {
+            0 => pool.drain(name, timer.now()),
+            _ => pool.ready(name, timer.now()),
         };
-        black_box(known).expect("it is a member");
-    })
+        step(monitor.as_mut());
+        known.expect("it is a member");
+        start.elapsed().as_nanos() as f64
+    };
+    median((0..ENOUGH).map(turn).collect())
 }
 
 /// Reading and checking a configuration, for each of its servers.
@@ -171,6 +174,11 @@ impl Told {
     fn go_on(&self) {
         self.now
             .fetch_max(self.asked.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+
+    fn pass(&self, time: Duration) {
+        let nanos = u64::try_from(time.as_nanos()).expect("a short time");
+        self.now.fetch_add(nanos, Ordering::Relaxed);
     }
 }
 
@@ -200,7 +208,7 @@ impl Future for Until {
     }
 }
 
-/// Every connection is made at once, but for those that are refused now and then.
+/// Every connection is made at once.
 #[derive(Default)]
 struct Connects {
     probes: AtomicU64,
@@ -222,26 +230,7 @@ impl Transport for Connects {
     }
 
     async fn check(&self, _: &Attempt<'_>) -> Result<(), TransportError> {
-        let number = self.probes.fetch_add(1, Ordering::Relaxed);
-        if number % FAILING == FAILING - 1 {
-            return Err(TransportError::undelivered(Phase::Connect, Cause::Refused));
-        }
+        self.probes.fetch_add(1, Ordering::Relaxed);
         Ok(())
-    }
-}
-
-/// How many members changed their state.
-#[derive(Clone, Default)]
-struct Flips(Arc<AtomicU64>);
-
-impl Flips {
-    fn count(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
-impl Observer for Flips {
-    fn transition(&self, _: &Transition<'_>) {
-        self.0.fetch_add(1, Ordering::Relaxed);
     }
 }
