@@ -14,8 +14,9 @@ use hyper::rt::{Read, ReadBuf};
 
 /// Bytes that are read at a time.
 const SIZE: usize = 64 * 1024;
-/// From here on bytes are lent and not copied. A piece of a buffer keeps all of it, so it must not be a small one.
-const LENT: usize = 12 * 1024;
+/// From here on bytes are lent and not copied. A piece of a buffer keeps all of it: what a slow client holds up is at most half
+/// as large as what is held for it.
+const LENT: usize = SIZE / 2;
 /// Buffers of which a thread remembers that they are lent; it makes others when these do not come back.
 const REMEMBERED: usize = 4;
 
