@@ -413,24 +413,30 @@ fn nobody_hedges_while_others_wait_for_a_place() {
     assert_eq!(forwarded.response.status(), 200);
 }
 
-#[test]
-fn two_attempts_are_each_others_rescue_and_one_alone_is_rescued() {
-    // Whoever comes later goes to the third member, because the others are full.
-    let world = hedging_and(|settings| settings.pool.limits.in_flight_per_server = 2);
+/// Two requests that wait at the first member, and of whose hedges this comes, while the third member answers others.
+fn two_that_hang(world: &World, hedge: impl Fn() -> Act) -> Vec<Asked<'_>> {
     let mut asked: Vec<Asked<'_>> = Vec::new();
-    // Two requests wait at the first member, and their hedges wait at another one.
     for now in [0, 100] {
         world.clock.set(ms(now));
         world.script(1, Act::Hang);
         let mut next: Asked<'_> = Box::pin(world.forwarding(get("/")));
         assert!(poll_once(next.as_mut()).is_pending());
         asked.push(next);
-        world.script(2, later(1_500, Act::Reset(0)));
+        world.script(2, hedge());
         world.clock.set(ms(now + 50));
         assert!(all_wait(&mut asked));
         assert_eq!(world.text(get("/")), "b3");
         world.tend();
     }
+    asked
+}
+
+#[test]
+fn two_attempts_are_each_others_rescue_and_one_alone_is_rescued() {
+    // Whoever comes later goes to the third member, because the others are full.
+    let world = hedging_and(|settings| settings.pool.limits.in_flight_per_server = 2);
+    // Their hedges wait at another member.
+    let mut asked = two_that_hang(&world, || later(1_500, Act::Reset(0)));
     assert_eq!((world.waiting(), world.hedges()), (4, (2, 0)));
     for now in [600, 700, 1_200, 1_300] {
         world.clock.set(ms(now));
@@ -457,20 +463,8 @@ fn two_attempts_are_each_others_rescue_and_one_alone_is_rescued() {
 #[test]
 fn a_rescue_is_worth_more_than_a_bad_answer() {
     let world = hedging_and(|settings| settings.pool.limits.in_flight_per_server = 2);
-    let mut asked: Vec<Asked<'_>> = Vec::new();
-    // Two requests wait at the first member; their hedges bring a 503 each.
-    for now in [0, 100] {
-        world.clock.set(ms(now));
-        world.script(1, Act::Hang);
-        let mut next: Asked<'_> = Box::pin(world.forwarding(get("/")));
-        assert!(poll_once(next.as_mut()).is_pending());
-        asked.push(next);
-        world.script(2, Act::Answer(response(503, Body::empty())));
-        world.clock.set(ms(now + 50));
-        assert!(all_wait(&mut asked));
-        assert_eq!(world.text(get("/")), "b3");
-        world.tend();
-    }
+    let bad = || Act::Answer(response(503, Body::empty()));
+    let mut asked = two_that_hang(&world, bad);
     assert_eq!((world.waiting(), world.hedges()), (2, (2, 0)));
     for now in [600, 700, 1_200, 1_300] {
         world.clock.set(ms(now));
