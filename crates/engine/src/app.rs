@@ -30,7 +30,7 @@ use crate::logging::{Field, Level, Log, Throttle};
 use crate::names::Names;
 use crate::rt::{Net, Runtime, Signal, Spawn as _, Threads as _};
 use crate::server::accept::{Acceptor, Slots};
-use crate::server::connection::{Site, http1, serve};
+use crate::server::connection::{Site, serve};
 use crate::server::drain::{Drain, Phase};
 use crate::server::watch::{Patience, Watch};
 
@@ -179,7 +179,11 @@ impl<R: Runtime> Worker<R> {
                 self.rng.split(),
             ),
             timer: timer.clone(),
-            http: http1(&self.settings.limits, self.date),
+            limits: crate::http1::Limits {
+                bytes: self.settings.limits.head_bytes,
+                fields: self.settings.limits.header_count,
+            },
+            date: self.date,
             drain: self.drain.clone(),
             log: self.log.clone(),
             malformed: Throttle::default(),

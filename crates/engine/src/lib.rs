@@ -14,6 +14,7 @@ pub mod duplex;
 mod files;
 #[cfg(test)]
 mod hand;
+mod http1;
 pub mod io;
 pub mod logging;
 pub mod names;

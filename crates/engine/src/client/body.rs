@@ -9,10 +9,10 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use lb_core::error::BodyError;
 use lb_core::time::Timer;
 
-use super::codec::{Decoded, Decoder};
 use super::failure::body_failure;
 use super::idle::Idle;
-use super::link::{Link, Stream};
+use super::link::Link;
+use crate::http1::{Decoded, Decoder, Stream};
 
 /// The body of an answer. Dropping it before its end closes the connection.
 pub(super) struct ResponseBody<S: Stream, C: Timer> {

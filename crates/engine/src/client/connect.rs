@@ -10,9 +10,9 @@ use lb_core::backend::Address;
 use lb_core::error::{Cause, Phase, TransportError};
 use lb_core::time::{Instant, Timer, timeout};
 
-use super::codec::Limits;
 use super::failure::{connect_cause, unsent};
-use super::link::{Link, Stream};
+use super::link::Link;
+use crate::http1::{Limits, Stream};
 use crate::names::Names;
 use crate::rt::Net;
 

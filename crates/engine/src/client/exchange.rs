@@ -11,12 +11,14 @@ use lb_core::time::Timer;
 use lb_core::upgrade::{Duplex, UpgradeHandle};
 
 use super::body::ResponseBody;
-use super::codec::{Framing, Head, HeadReader, has_token};
 use super::failure::{Broken, exchange_failure, invalid_answer};
 use super::habit;
 use super::idle::Idle;
-use super::link::{Link, Stream};
+use super::link::Link;
 use crate::duplex::DuplexStream;
+use crate::http1::{
+    Framing, ResponseHead as Head, ResponseReader as HeadReader, Stream, has_token,
+};
 
 /// Why there is no answer.
 pub(super) enum Failure {

@@ -5,8 +5,8 @@ use std::{fmt, io};
 
 use lb_core::error::{BodyCause, BodyError, Cause, Delivered, Phase, TransportError};
 
-use super::codec::{Invalid, WrongLength};
 use super::upload::Upload;
+use crate::http1::{Invalid, Stopped};
 
 /// ENFILE, EMFILE and ENOBUFS on Linux, ENOBUFS on the BSDs: no name in `std` stands for them.
 const LOCAL_LIMITS: [i32; 4] = [23, 24, 105, 55];
@@ -81,15 +81,13 @@ impl From<Invalid> for Broken {
     }
 }
 
-impl From<BodyError> for Broken {
-    fn from(error: BodyError) -> Self {
-        Self::Request(error)
-    }
-}
-
-impl From<WrongLength> for Broken {
-    fn from(_: WrongLength) -> Self {
-        Self::Length
+impl From<Stopped> for Broken {
+    fn from(stopped: Stopped) -> Self {
+        match stopped {
+            Stopped::Stream(error) => Self::Stream(error),
+            Stopped::Body(error) => Self::Request(error),
+            Stopped::Length => Self::Length,
+        }
     }
 }
 

@@ -9,7 +9,8 @@ use lb_core::backend::Address;
 use lb_core::time::{Instant, Timer};
 
 use super::habit::Habit;
-use super::link::{Link, Stream};
+use super::link::Link;
+use crate::http1::Stream;
 use crate::rt::glance;
 
 /// A server that closes a connection so long after a request was sent on it has read the request.

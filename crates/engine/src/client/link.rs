@@ -8,21 +8,19 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::{HeaderMap, Request};
-use hyper::rt::{Read, ReadBuf, Write};
+use hyper::rt::ReadBuf;
 use lb_core::backend::Address;
 use lb_core::body::Body;
 use lb_core::time::Instant;
 
-use super::codec::{Decoded, Decoder, Framing, Head, HeadReader, Invalid, Limits};
 use super::failure::Broken;
-use super::read::poll_read;
 use super::upload::Upload;
-
-/// What a stream must be to carry a connection.
-pub(crate) trait Stream: Read + Write + Send + Unpin + 'static {}
-impl<S: Read + Write + Send + Unpin + 'static> Stream for S {}
+use crate::http1::{
+    Decoded, Decoder, Framing, Invalid, Limits, ResponseHead as Head, ResponseReader as HeadReader,
+    Stream, append, poll_read,
+};
 
 /// A connection and what is known about it.
 pub(super) struct Link<S: Stream> {
@@ -168,24 +166,11 @@ impl<S: Stream> Link<S> {
     }
 }
 
-fn append(input: &mut Bytes, more: Bytes) {
-    if input.is_empty() {
-        *input = more;
-        return;
-    }
-    let mut joined = match std::mem::take(input).try_into_mut() {
-        Ok(input) => input,
-        Err(lent) => BytesMut::from(&lent[..]),
-    };
-    joined.extend_from_slice(&more);
-    *input = joined.freeze();
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::codec::prepare;
     use super::*;
-    use hyper::rt::ReadBufCursor;
+    use crate::http1::announce_request;
+    use hyper::rt::{Read, ReadBufCursor, Write};
     use std::io;
     use std::task::Waker;
 
@@ -239,7 +224,7 @@ mod tests {
         };
         let mut link = Link::new(server, limits, address, Instant::NEVER);
         let mut request = Request::post("/").body("x".repeat(1000).into()).unwrap();
-        let framing = prepare(&mut request);
+        let framing = announce_request(&mut request);
         link.begin(&mut request, framing);
         let answer = answer(&mut link);
         (answer, link.settle())

@@ -12,11 +12,11 @@ use lb_core::rng::Rng;
 use lb_core::time::{Instant, Timer};
 use lb_core::transport::{Attempt, Capabilities, Reuse, Transport};
 
-use super::codec::{Framing, Limits, prepare};
 use super::connect;
 use super::exchange::{Failure, exchange};
 use super::failure::unsent;
 use super::idle::Idle;
+use crate::http1::{Framing, Limits, announce_request};
 use crate::names::Names;
 use crate::rt::Net;
 
@@ -176,7 +176,7 @@ impl<N: Net, C: Timer> Transport for Client<N, C> {
                 return Err(error.with_unsent(request));
             }
             let inner = &*self.0;
-            let framing = prepare(&mut request);
+            let framing = announce_request(&mut request);
             let stale_max = match to.reuse {
                 Reuse::Allowed => STALE_MAX,
                 Reuse::Fresh => 0,

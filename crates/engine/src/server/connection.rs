@@ -1,111 +1,59 @@
-//! One client connection: hyper's HTTP/1.1 server in front of the forwarder, until the connection ends or
-//! becomes a tunnel.
+//! One client connection: requests are read from it and answered, one after the other, until it ends or becomes a tunnel.
 
-use std::convert::Infallible;
 use std::future::{Future, poll_fn};
+use std::mem;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
-use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::FutureExt as _;
-use futures::future::{Either, select};
-use http::header::{CONNECTION, UPGRADE};
-use http::{HeaderValue, Request, Response, StatusCode, Version};
-use http_body::{Body as HttpBody, Frame, SizeHint};
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::{Service, service_fn};
+use futures::channel::oneshot;
+use http::header::{DATE, UPGRADE};
+use http::{Method, Request, Response, Version};
 use lb_core::body::Body;
-use lb_core::config::settings::Limits;
-use lb_core::error::BodyError;
+use lb_core::error::BoxError;
 use lb_core::event::Observer as _;
-use lb_core::forward::{Downstream, Forwarder, Tunnel, internal_error};
+use lb_core::forward::{Downstream, Forwarded, Forwarder, Tunnel, internal_error};
 use lb_core::time::{Instant, Timer};
 use lb_core::transport::Transport;
 use lb_core::upgrade::{Duplex, UpgradeHandle};
 
+use super::date;
 use super::drain::{Drain, Phase};
 use super::linger::linger;
+use super::link::Link;
 use super::request_body::RequestBody;
 use super::stream::ClientStream;
-use super::watch::{Guard, Stage, Verdict, Watched};
+use super::watch::{Guard, Stage, Verdict};
 use crate::duplex::DuplexStream;
+use crate::http1::{
+    Framing, Limits, Line, Refused, RequestHead, RequestReader, Sending, Stopped, Stream,
+    announce_response, write_response,
+};
 use crate::logging::{Field, Level, Log, Throttle};
 use crate::rt::Net;
 
 /// How long a connection that is one too many may take for its request: others wait to be told, too.
 const BEYOND_PATIENCE: Duration = Duration::from_secs(1);
+/// Pieces of an answer up to this size are written together.
+const GATHERED: usize = 4 * 1024;
 
 /// What all connections of a worker have in common.
 pub(crate) struct Site<T, C> {
     pub(crate) forwarder: Forwarder<T, C>,
     pub(crate) timer: C,
-    pub(crate) http: http1::Builder,
+    /// How large a head may be, and a trailer section.
+    pub(crate) limits: Limits,
+    /// Whether an answer without a date gets one. Off where time is simulated: it is the real clock's.
+    pub(crate) date: bool,
     pub(crate) drain: Arc<Drain>,
     pub(crate) log: Log,
     /// Lines about requests that could not be read.
     pub(crate) malformed: Throttle,
-}
-
-/// How much of a request body is read at a time, at most.
-const PIECE: usize = 64 * 1024;
-
-/// hyper's server, set up for a proxy. `date` is off where time is simulated: hyper would read the real clock.
-pub(crate) fn http1(limits: &Limits, date: bool) -> http1::Builder {
-    let mut builder = http1::Builder::new();
-    builder
-        // Both ends of a connection's patience are the watch's.
-        .header_read_timeout(None)
-        .max_headers(limits.header_count)
-        .max_header_size(limits.head_bytes)
-        // Without this bound one value of half a megabyte passes: hostile-traffic row 50. A head and what a body is
-        // read in fit together, so that a head does not push a few bytes of a full piece into a read of their own.
-        .max_buf_size(PIECE + limits.head_bytes)
-        // A client that closes its side has gone: that is how a backend's work is cancelled.
-        .half_close(false)
-        .auto_date_header(date);
-    builder
-}
-
-/// What the parts of one connection share: its stream, its service, its answers.
-pub(crate) struct Link {
-    pub(crate) watched: Arc<Watched>,
-    broken: AtomicBool,
-    unread: AtomicBool,
-    tunnel: Mutex<Option<Tunnel>>,
-    downstream: Downstream,
-}
-
-impl Link {
-    /// An answer broke off: what was sent of it must not look complete.
-    pub(crate) fn is_broken(&self) -> bool {
-        self.broken.load(Ordering::Relaxed)
-    }
-
-    fn mark_broken(&self) {
-        self.broken.store(true, Ordering::Relaxed);
-    }
-
-    /// A request body was given up before its end: the rest of it is in the way of the next request.
-    pub(super) fn mark_unread(&self) {
-        self.unread.store(true, Ordering::Relaxed);
-    }
-
-    fn is_unread(&self) -> bool {
-        self.unread.load(Ordering::Relaxed)
-    }
-
-    fn tunnel(&self) -> Option<Tunnel> {
-        self.tunnel
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take()
-    }
 }
 
 /// Serves one connection to its end; one that is `beyond` the limit is told so with its first request. Dropping the future
@@ -121,239 +69,279 @@ pub(crate) async fn serve<N, T, C>(
     T: Transport,
     C: Timer,
 {
-    let link = Arc::new(Link {
-        watched: guard.connection.clone(),
-        broken: AtomicBool::new(false),
-        unread: AtomicBool::new(false),
-        tunnel: Mutex::new(None),
-        downstream: match beyond {
-            false => Downstream::new(peer, false),
-            true => Downstream::new(peer, false).too_many(),
-        },
-    });
+    let watched = guard.connection.clone();
+    let mut downstream = Downstream::new(peer, false);
     if beyond {
-        link.watched.end_by(site.timer.now() + BEYOND_PATIENCE);
+        downstream = downstream.too_many();
+        watched.end_by(site.timer.now() + BEYOND_PATIENCE);
     }
-    let stream = ClientStream::<N, C>::new(stream, link.clone(), site.timer.clone());
-    // Boxed, because hyper has room for the future also while there is no request, and most connections are idle.
-    let service = service_fn(|request| Box::pin(answer(site.clone(), link.clone(), request)));
-    let mut connection = site.http.serve_connection(stream, service).with_upgrades();
-    match drive(&mut connection, &link).await {
-        Ended::Cut => return,
-        Ended::Failed(error) if !error.is_parse() => return,
-        // hyper refuses a malformed head by itself, with a bare status; all that is left to us is to say so, where
-        // requests that fail are logged at all, and not too often: whoever sends it must not be able to fill a disk.
-        Ended::Failed(error) => {
-            if site.log.wants_exchanges()
-                && let Some(unsaid) = site.malformed.admit(site.timer.now())
-            {
-                site.log.say(
-                    Level::Warn,
-                    "malformed request",
-                    &[
-                        ("client", Field::Text(&link.downstream.peer())),
-                        ("cause", Field::Text(&error)),
-                        ("unsaid", Field::Number(unsaid as f64)),
-                    ],
-                );
+    let stream = ClientStream::new(stream, watched.clone(), site.timer.clone());
+    let visit = Visit {
+        site: &site,
+        link: Arc::new(Link::new(stream, watched)),
+        downstream,
+    };
+    match visit.unless_cut(visit.converse()).await {
+        Some(Ended::Well) => {}
+        // Closing over what a client still sends would reset the connection. Boxed, because few connections come here and
+        // every one would have to carry it.
+        Some(Ended::Unread) => {
+            if let Some((stream, _)) = visit.link.take() {
+                Box::pin(linger(stream, &site.timer)).await;
             }
-            link.mark_unread();
         }
-        Ended::Well => {}
-    }
-    // A client that sends ahead may have sent more than hyper has read: to close over that would reset the connection.
-    if let Some(parts) = connection.into_parts()
-        && (link.is_unread() || !parts.read_buf.is_empty())
-    {
-        // Boxed, because few connections come here and every one would have to carry it.
-        Box::pin(linger(parts.io, &site.timer)).await;
-    }
-    if let Some(tunnel) = link.tunnel() {
-        link.watched.enter(Stage::Tunnel, site.timer.now());
-        let cut = poll_fn(|cx| match link.watched.poll_verdict(cx) {
-            Verdict::Cut => Poll::Ready(()),
-            Verdict::Keep | Verdict::Close => Poll::Pending,
-        });
-        match select(pin!(tunnel.run()), cut).await {
-            Either::Left(_) | Either::Right(_) => {}
+        Some(Ended::Broken) => visit.reset::<N>(),
+        Some(Ended::Switched(tunnel)) => {
+            visit.link.watched.enter(Stage::Tunnel, site.timer.now());
+            visit.unless_cut(tunnel.run()).await;
         }
+        // What was sent of an answer must not look complete.
+        None if visit.link.watched.stage() == Stage::Busy => visit.reset::<N>(),
+        None => {}
     }
 }
 
 /// How HTTP ended on a connection.
 enum Ended {
+    /// Nothing is left to be said.
     Well,
-    Failed(hyper::Error),
-    /// The watch cut it.
-    Cut,
+    /// What the client still sends is of no use.
+    Unread,
+    /// An answer broke off, and nothing but a reset shows it.
+    Broken,
+    /// The connection is a tunnel now.
+    Switched(Tunnel),
 }
 
-/// Drives hyper's server until the connection ends or the watch has had enough of it.
-async fn drive<N, C, S>(
-    connection: &mut http1::UpgradeableConnection<ClientStream<N, C>, S>,
-    link: &Link,
-) -> Ended
-where
-    N: Net,
-    C: Timer,
-    S: Service<Request<Incoming>, Response = Response<Answer<C>>, Error = Infallible> + Unpin,
-{
-    let mut closing = false;
-    poll_fn(|cx| {
-        match link.watched.poll_verdict(cx) {
-            Verdict::Keep => {}
-            Verdict::Close if closing => {}
-            Verdict::Close => {
-                closing = true;
-                Pin::new(&mut *connection).graceful_shutdown();
-            }
-            Verdict::Cut => {
-                // An answer that is over for its backend may still wait here for its client.
-                if link.watched.stage() == Stage::Busy || link.watched.is_blocked() {
-                    link.mark_broken();
-                }
-                return Poll::Ready(Ended::Cut);
-            }
-        }
-        Pin::new(&mut *connection)
-            .poll(cx)
-            .map(|ended| match ended {
-                Ok(()) => Ended::Well,
-                Err(error) => Ended::Failed(error),
-            })
-    })
-    .await
+/// One connection.
+struct Visit<'a, S, T, C> {
+    site: &'a Site<T, C>,
+    link: Arc<Link<ClientStream<S, C>>>,
+    downstream: Downstream,
 }
 
-async fn answer<T: Transport, C: Timer>(
-    site: Arc<Site<T, C>>,
-    link: Arc<Link>,
-    request: Request<Incoming>,
-) -> Result<Response<Answer<C>>, Infallible> {
-    link.watched.enter(Stage::Busy, site.timer.now());
-    let version = request.version();
-    let is_head = request.method() == http::Method::HEAD;
-    let forwarded = AssertUnwindSafe(
-        site.forwarder
-            .forward(received(request, &link), &link.downstream),
-    )
-    .catch_unwind()
-    .await;
-    let mut response = match forwarded {
-        Ok(forwarded) => {
-            link.watched.end_by(forwarded.until);
-            if forwarded.tunnel.is_some() {
-                *link.tunnel.lock().unwrap_or_else(PoisonError::into_inner) = forwarded.tunnel;
-            }
-            forwarded.response
-        }
-        // The panic hook has printed where; the process and all other requests go on.
-        Err(_panic) => internal_error(is_head),
-    };
-    // Behind a body that nobody read there is no next request to find, and behind one whose end is the connection's
-    // no next answer: hyper would promise to keep the connection all the same.
-    let closes = site.drain.has_reached(Phase::Announced)
-        || link.downstream.is_too_many()
-        || link.is_unread()
-        || (version == Version::HTTP_10 && has_unknown_length(response.body()));
-    if closes && response.status() != StatusCode::SWITCHING_PROTOCOLS {
-        response
-            .headers_mut()
-            .insert(CONNECTION, HeaderValue::from_static("close"));
-        if version == Version::HTTP_10 {
-            // To an answer of HTTP/1.1 hyper would add that it keeps the connection.
-            *response.version_mut() = version;
-        }
-    }
-    Ok(response.map(|body| Answer {
-        body,
-        watch: Some(link),
-        // Without chunks nothing but a reset tells an HTTP/1.0 client that a body was cut.
-        reset_when_cut: version == Version::HTTP_10,
-        held: None,
-        timer: site.timer.clone(),
-    }))
-}
-
-fn has_unknown_length(body: &Body) -> bool {
-    !body.is_end_stream() && body.size_hint().exact().is_none()
-}
-
-/// hyper's request as the core wants it.
-fn received(mut request: Request<Incoming>, link: &Arc<Link>) -> Request<Body> {
-    if request.headers().contains_key(UPGRADE) {
-        let upgrade = hyper::upgrade::on(&mut request);
-        let handle = UpgradeHandle::new(async move {
-            Ok(Box::new(DuplexStream::new(upgrade.await?)) as Box<dyn Duplex>)
-        });
-        request.extensions_mut().insert(handle);
-    }
-    request.map(|incoming| {
-        if incoming.is_end_stream() {
-            Body::empty()
-        } else {
-            Body::stream(RequestBody::new(incoming, link.clone()))
-        }
-    })
-}
-
-/// An answer's body on its way to the client. Its end is the end of the exchange for the watch.
-struct Answer<C: Timer> {
-    body: Body,
-    watch: Option<Arc<Link>>,
-    reset_when_cut: bool,
-    /// A failure that waits until what came before it is on its way.
-    held: Option<BodyError>,
-    timer: C,
-}
-
-impl<C: Timer> Answer<C> {
-    fn now(&self) -> Instant {
-        self.timer.now()
-    }
-}
-
-impl<C: Timer> Unpin for Answer<C> {}
-
-impl<C: Timer> HttpBody for Answer<C> {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        if let Some(error) = self.held.take() {
-            return Poll::Ready(Some(Err(error)));
-        }
-        let polled = Pin::new(&mut self.body).poll_frame(cx);
-        let Poll::Ready(Some(Err(error))) = polled else {
-            return polled;
-        };
-        if self.reset_when_cut
-            && let Some(link) = &self.watch
-        {
-            link.mark_broken();
-        }
-        // At a failure hyper drops what it has buffered, the head perhaps: let it write that first.
-        self.held = Some(error);
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
-impl<C: Timer> Drop for Answer<C> {
+impl<S, T, C> Drop for Visit<'_, S, T, C> {
+    /// Whoever still has a part in the connection does not keep it open.
     fn drop(&mut self) {
-        if let Some(link) = self.watch.take() {
-            link.watched.rest(self.now());
+        self.link.close();
+    }
+}
+
+impl<S, T, C> Visit<'_, S, T, C>
+where
+    S: Stream,
+    T: Transport,
+    C: Timer,
+{
+    /// What becomes of `future`; nothing if the watch has had enough of the connection.
+    async fn unless_cut<O>(&self, future: impl Future<Output = O>) -> Option<O> {
+        let mut future = pin!(future);
+        poll_fn(|cx| match self.link.watched.poll_verdict(cx) {
+            Verdict::Cut => Poll::Ready(None),
+            Verdict::Keep | Verdict::Close => future.as_mut().poll(cx).map(Some),
+        })
+        .await
+    }
+
+    fn reset<N: Net<Stream = S>>(&self) {
+        if let Some((stream, _)) = self.link.take() {
+            N::reset(stream.get_ref());
         }
     }
+
+    /// Reads requests and answers them.
+    async fn converse(&self) -> Ended {
+        let mut reader = RequestReader::new(self.site.limits);
+        let mut sending = Sending::none(GATHERED);
+        loop {
+            match poll_fn(|cx| self.link.poll_head(&mut reader, cx)).await {
+                Ok(Some(head)) => {
+                    if let Some(ended) = self.exchange(head, &mut sending).await {
+                        return ended;
+                    }
+                }
+                Ok(None) => return Ended::Well,
+                Err(refused) => return self.refuse(refused, &mut sending).await,
+            }
+        }
+    }
+
+    /// Answers one request; nothing, if another may follow.
+    async fn exchange(&self, head: RequestHead, sending: &mut Sending) -> Option<Ended> {
+        let (site, link) = (self.site, &self.link);
+        link.watched.enter(Stage::Busy, site.timer.now());
+        let old = head.request.version() == Version::HTTP_10;
+        let to_head = *head.request.method() == Method::HEAD;
+        let kept = head.kept;
+        let (request, switch) = self.received(head);
+        let answered = {
+            // Boxed, because a connection has room for it also while there is no request, and most connections are idle.
+            let mut answer = Box::pin(self.answer(request, to_head));
+            poll_fn(|cx| match answer.as_mut().poll(cx) {
+                Poll::Ready(answered) => Poll::Ready(Some(answered)),
+                Poll::Pending => link.poll_gone(cx).map(|()| None),
+            })
+            .await
+        };
+        // A client that closes its side has gone: that is how a backend's work is cancelled.
+        let Some(Forwarded {
+            mut response,
+            tunnel,
+            until,
+        }) = answered
+        else {
+            return Some(Ended::Well);
+        };
+        link.watched.end_by(until);
+        let framing = announce_response(&mut response, to_head, old);
+        let kept = kept
+            && framing != Framing::UntilClose
+            && !site.drain.has_reached(Phase::Announced)
+            && !self.downstream.is_too_many()
+            && !link.watched.is_unwanted()
+            && !link.is_blocked();
+        let version = if old {
+            Version::HTTP_10
+        } else {
+            Version::HTTP_11
+        };
+        let line = Line {
+            version,
+            kept: tunnel.is_none().then_some(kept),
+            date: None,
+        };
+        self.begin(response, framing, line, sending);
+        match self.send(sending).await {
+            Ok(()) => {}
+            // Without chunks nothing but a reset tells an HTTP/1.0 client that a body was cut.
+            Err(Stopped::Body(_) | Stopped::Length) if old => return Some(Ended::Broken),
+            Err(_) => return Some(Ended::Well),
+        }
+        if let Some(tunnel) = tunnel {
+            if let (Some(switch), Some(stream)) = (switch, link.take()) {
+                // A tunnel that nobody waits for is over.
+                let _ = switch.send(stream);
+            }
+            return Some(Ended::Switched(tunnel));
+        }
+        let settled = link.settle();
+        let begun = settled && link.has_input();
+        link.watched.rest(site.timer.now(), begun);
+        match settled && !begun {
+            _ if settled && kept => None,
+            true => Some(Ended::Well),
+            // A client that sends ahead has sent what nobody will answer.
+            false => Some(Ended::Unread),
+        }
+    }
+
+    /// The request as the core wants it, and where the stream goes if it is switched.
+    fn received(
+        &self,
+        head: RequestHead,
+    ) -> (
+        Request<Body>,
+        Option<oneshot::Sender<(ClientStream<S, C>, Bytes)>>,
+    ) {
+        let mut request = head.request;
+        let mut switch = None;
+        // RFC 9110 §7.8: not from an HTTP/1.0 client.
+        if request.version() == Version::HTTP_11 && request.headers().contains_key(UPGRADE) {
+            let (sender, switched) = oneshot::channel::<(ClientStream<S, C>, Bytes)>();
+            switch = Some(sender);
+            let handle = UpgradeHandle::new(async move {
+                let (stream, early) = switched.await.map_err(BoxError::from)?;
+                Ok(Box::new(DuplexStream::behind(early, stream)) as Box<dyn Duplex>)
+            });
+            request.extensions_mut().insert(handle);
+        }
+        let (left, empty) = (head.body.left(), head.body.is_at_end());
+        let number = self.link.begin(head.body, head.expects);
+        let body = match empty {
+            true => Body::empty(),
+            false => Body::stream(RequestBody::new(self.link.clone(), number, left)),
+        };
+        (request.map(|()| body), switch)
+    }
+
+    async fn answer(&self, request: Request<Body>, to_head: bool) -> Forwarded {
+        let forwarded = self.site.forwarder.forward(request, &self.downstream);
+        match AssertUnwindSafe(forwarded).catch_unwind().await {
+            Ok(forwarded) => forwarded,
+            // The panic hook has printed where; the process and all other requests go on.
+            Err(_panic) => Forwarded {
+                response: internal_error(to_head),
+                tunnel: None,
+                until: Instant::NEVER,
+            },
+        }
+    }
+
+    fn begin(
+        &self,
+        mut response: Response<Body>,
+        framing: Framing,
+        line: Line<'_>,
+        sending: &mut Sending,
+    ) {
+        let body = mem::take(response.body_mut());
+        let date = (self.site.date && !response.headers().contains_key(DATE)).then(date::now);
+        let line = Line {
+            date: date.as_ref().map(|date| &date[..]),
+            ..line
+        };
+        let write_head = |to: &mut Vec<u8>| write_response(&response, line, to);
+        sending.begin(write_head, response.headers(), framing, body);
+    }
+
+    /// Writes an answer, as long as the client is there.
+    async fn send(&self, sending: &mut Sending) -> Result<(), Stopped> {
+        let mut writer = self.link.writer();
+        let sent = poll_fn(|cx| match sending.poll(&mut writer, cx) {
+            Poll::Ready(sent) => Poll::Ready(sent),
+            Poll::Pending => self.link.poll_gone(cx).map(|()| Err(gone())),
+        });
+        let sent = sent.await;
+        if let Err(Stopped::Body(_) | Stopped::Length) = &sent {
+            poll_fn(|cx| sending.poll_rest(&mut writer, cx)).await?;
+        }
+        sent
+    }
+
+    /// Tells a client that its request can't be read.
+    async fn refuse(&self, refused: Refused, sending: &mut Sending) -> Ended {
+        let site = self.site;
+        // Where requests that fail are logged at all, and not too often: whoever sends it must not be able to fill a disk.
+        if site.log.wants_exchanges()
+            && let Some(unsaid) = site.malformed.admit(site.timer.now())
+        {
+            site.log.say(
+                Level::Warn,
+                "malformed request",
+                &[
+                    ("client", Field::Text(&self.downstream.peer())),
+                    ("cause", Field::Text(&refused)),
+                    ("unsaid", Field::Number(unsaid as f64)),
+                ],
+            );
+        }
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = refused.status;
+        let framing = announce_response(&mut response, false, false);
+        let line = Line {
+            version: Version::HTTP_11,
+            kept: Some(false),
+            date: None,
+        };
+        self.begin(response, framing, line, sending);
+        match self.send(sending).await {
+            Ok(()) => Ended::Unread,
+            Err(_) => Ended::Well,
+        }
+    }
+}
+
+/// The client has closed its side.
+fn gone() -> Stopped {
+    Stopped::Stream(std::io::ErrorKind::UnexpectedEof.into())
 }

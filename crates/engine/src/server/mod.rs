@@ -2,8 +2,10 @@
 
 pub(crate) mod accept;
 pub(crate) mod connection;
+mod date;
 pub(crate) mod drain;
 mod linger;
+mod link;
 mod request_body;
 pub(crate) mod stream;
 pub(crate) mod watch;

@@ -1,46 +1,49 @@
 //! A client's request body as the core wants it.
 
-use std::error::Error;
-use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use hyper::body::Incoming;
+use hyper::rt::{Read, Write};
 use lb_core::error::{BodyCause, BodyError};
 
-use super::connection::Link;
+use super::link::{Broken, Link};
+use crate::http1::Decoded;
 
-/// hyper's body. Its first poll is what makes hyper send `100 Continue`, so nobody polls it before there is a
-/// backend to take it.
-pub(super) struct RequestBody {
-    incoming: Incoming,
-    link: Arc<Link>,
+/// The body of the request that runs on a connection. Its first poll is what lets a client go ahead that waits for
+/// `100 Continue`, so nobody polls it before there is a backend to take it. Dropped before its end it is given up.
+pub(super) struct RequestBody<S: Read + Write + Unpin> {
+    link: Arc<Link<S>>,
+    /// Which request of the connection it belongs to.
+    number: u64,
+    /// How much is still to come, if that is known.
+    left: Option<u64>,
     ended: bool,
 }
 
-impl RequestBody {
-    /// A body that has not ended yet. `link` is told when it is dropped before its end.
-    pub(super) fn new(incoming: Incoming, link: Arc<Link>) -> Self {
+impl<S: Read + Write + Unpin> RequestBody<S> {
+    /// A body that has not ended yet.
+    pub(super) fn new(link: Arc<Link<S>>, number: u64, left: Option<u64>) -> Self {
         Self {
-            incoming,
             link,
+            number,
+            left,
             ended: false,
         }
     }
 }
 
-impl Drop for RequestBody {
+impl<S: Read + Write + Unpin> Drop for RequestBody<S> {
     fn drop(&mut self) {
         if !self.ended {
-            self.link.mark_unread();
+            self.link.give_up(self.number);
         }
     }
 }
 
-impl HttpBody for RequestBody {
+impl<S: Read + Write + Unpin> HttpBody for RequestBody<S> {
     type Data = Bytes;
     type Error = BodyError;
 
@@ -48,44 +51,47 @@ impl HttpBody for RequestBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let polled = Pin::new(&mut self.incoming).poll_frame(cx);
-        match &polled {
-            Poll::Ready(None) => self.ended = true,
-            Poll::Ready(Some(Ok(frame))) => {
-                self.ended = frame.is_trailers() || self.incoming.is_end_stream()
-            }
-            Poll::Ready(Some(Err(_))) | Poll::Pending => {}
+        if self.ended {
+            return Poll::Ready(None);
         }
-        polled.map_err(|error| {
-            // Broken framing comes as invalid data; everything else is a client that is no longer there.
-            let cause = if invalid_data(&error) {
-                BodyCause::Invalid
-            } else {
-                BodyCause::Closed
-            };
-            BodyError::new(cause).with_source(error)
-        })
+        let decoded = match ready!(self.link.poll_body(self.number, cx)) {
+            Ok(decoded) => decoded,
+            Err(broken) => return Poll::Ready(Some(Err(failure(broken)))),
+        };
+        let frame = match decoded {
+            Decoded::Data(data) => {
+                if let Some(left) = &mut self.left {
+                    *left -= data.len() as u64;
+                    self.ended = *left == 0;
+                }
+                Some(Frame::data(data))
+            }
+            Decoded::Trailers(trailers) => {
+                self.ended = true;
+                Some(Frame::trailers(trailers))
+            }
+            Decoded::End | Decoded::More => {
+                self.ended = true;
+                None
+            }
+        };
+        Poll::Ready(frame.map(Ok))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
+        self.ended
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
+        self.left
+            .map_or_else(SizeHint::default, SizeHint::with_exact)
     }
 }
 
-fn invalid_data(error: &hyper::Error) -> bool {
-    let mut source: Option<&(dyn Error + 'static)> = Some(error);
-    while let Some(error) = source {
-        if let Some(error) = error.downcast_ref::<io::Error>() {
-            return matches!(
-                error.kind(),
-                io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput
-            );
-        }
-        source = error.source();
+fn failure(broken: Broken) -> BodyError {
+    match broken {
+        Broken::Invalid(rule) => BodyError::new(BodyCause::Invalid).with_source(rule.to_string()),
+        Broken::Closed => BodyCause::Closed.into(),
+        Broken::Stream(error) => BodyError::new(BodyCause::Closed).with_source(error),
     }
-    false
 }

@@ -1,4 +1,4 @@
-//! The client's stream as hyper sees it: it tells the watch what moves, and turns a broken answer into a reset.
+//! The client's stream: it tells the watch what moves.
 
 use std::io;
 use std::pin::Pin;
@@ -8,33 +8,41 @@ use std::task::{Context, Poll};
 use hyper::rt::{Read, ReadBufCursor, Write};
 use lb_core::time::Timer;
 
-use super::connection::Link;
-use crate::rt::Net;
+use super::watch::Watched;
 
 /// A client's stream.
-pub(crate) struct ClientStream<N: Net, C> {
-    inner: N::Stream,
-    link: Arc<Link>,
+pub(crate) struct ClientStream<S, C> {
+    inner: S,
+    watched: Arc<Watched>,
     timer: C,
 }
 
-// Nothing in it is pinned: hyper asks for that of the stream, and a timer is never polled.
-impl<N: Net, C> Unpin for ClientStream<N, C> {}
+// Nothing in it is pinned: a timer is never polled.
+impl<S, C> Unpin for ClientStream<S, C> {}
 
-impl<N: Net, C: Timer> ClientStream<N, C> {
-    pub(crate) fn new(inner: N::Stream, link: Arc<Link>, timer: C) -> Self {
-        Self { inner, link, timer }
+impl<S, C: Timer> ClientStream<S, C> {
+    pub(crate) fn new(inner: S, watched: Arc<Watched>, timer: C) -> Self {
+        Self {
+            inner,
+            watched,
+            timer,
+        }
+    }
+
+    /// The stream as the runtime knows it.
+    pub(crate) fn get_ref(&self) -> &S {
+        &self.inner
     }
 
     fn wrote(&self, result: &Poll<io::Result<usize>>) {
         match result {
-            Poll::Pending => self.link.watched.write_blocked(|| self.timer.now()),
-            Poll::Ready(_) => self.link.watched.write_flows(),
+            Poll::Pending => self.watched.write_blocked(|| self.timer.now()),
+            Poll::Ready(_) => self.watched.write_flows(),
         }
     }
 }
 
-impl<N: Net, C: Timer> Read for ClientStream<N, C> {
+impl<S: Read + Unpin, C: Timer> Read for ClientStream<S, C> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -44,13 +52,13 @@ impl<N: Net, C: Timer> Read for ClientStream<N, C> {
         // Whether it is bytes or the end that arrives makes no difference to a deadline.
         let result = Pin::new(&mut this.inner).poll_read(cx, buf);
         if result.is_ready() {
-            this.link.watched.bytes_arrived(|| this.timer.now());
+            this.watched.bytes_arrived(|| this.timer.now());
         }
         result
     }
 }
 
-impl<N: Net, C: Timer> Write for ClientStream<N, C> {
+impl<S: Write + Unpin, C: Timer> Write for ClientStream<S, C> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -81,13 +89,5 @@ impl<N: Net, C: Timer> Write for ClientStream<N, C> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.inner).poll_shutdown(cx)
-    }
-}
-
-impl<N: Net, C> Drop for ClientStream<N, C> {
-    fn drop(&mut self) {
-        if self.link.is_broken() {
-            N::reset(&self.inner);
-        }
     }
 }

@@ -171,13 +171,13 @@ impl Watched {
         }
     }
 
-    /// The exchange is over.
-    pub(crate) fn rest(&self, now: Instant) {
+    /// The exchange is over; some of the next head may be there.
+    pub(crate) fn rest(&self, now: Instant, begun: bool) {
         let never = Instant::NEVER.as_nanos();
         if self.until.load(Ordering::Relaxed) != never {
             self.until.store(never, Ordering::Relaxed);
         }
-        self.enter(Stage::Idle, now);
+        self.enter(if begun { Stage::Head } else { Stage::Idle }, now);
     }
 
     /// Bytes arrived: a head has begun, unless a request runs.
@@ -206,11 +206,6 @@ impl Watched {
         }
     }
 
-    /// Does something wait that the client has not taken?
-    pub(crate) fn is_blocked(&self) -> bool {
-        self.blocked_since.load(Ordering::Relaxed) != FLOWING
-    }
-
     fn situation(&self) -> Situation {
         let blocked = self.blocked_since.load(Ordering::Relaxed);
         Situation {
@@ -225,6 +220,11 @@ impl Watched {
         if self.verdict.fetch_max(verdict as u8, Ordering::Relaxed) < verdict as u8 {
             self.waker.wake();
         }
+    }
+
+    /// Is it to be closed?
+    pub(crate) fn is_unwanted(&self) -> bool {
+        self.verdict.load(Ordering::Relaxed) != Verdict::Keep as u8
     }
 
     /// The verdict so far; the task is woken when it gets worse.
@@ -293,7 +293,7 @@ impl Watch {
                 connection.stage(),
                 Stage::Busy | Stage::Tunnel | Stage::Head
             );
-            busy += usize::from(runs || connection.is_blocked());
+            busy += usize::from(runs);
             connection.pronounce(Verdict::Cut);
         }
         busy
@@ -409,7 +409,7 @@ mod tests {
         assert_eq!(verdict(1_000), Verdict::Keep);
         connection.end_by(at(5));
         assert_eq!((verdict(4), verdict(5)), (Verdict::Keep, Verdict::Cut));
-        connection.rest(at(4));
+        connection.rest(at(4), false);
         assert_eq!(verdict(6), Verdict::Keep);
         connection.enter(Stage::Busy, at(7));
         assert_eq!(verdict(1_000), Verdict::Keep, "its answer has not come");

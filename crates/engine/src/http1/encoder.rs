@@ -1,4 +1,4 @@
-//! The body of a request, framed.
+//! The body of a message, framed.
 
 use std::io::Write as _;
 
@@ -9,8 +9,9 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderName};
 
+use super::fields::write_field;
+use super::framing::Framing;
 use super::outgoing::Outgoing;
-use super::request::{Framing, write_field};
 
 /// Frames a body as its head announced it.
 #[derive(Debug)]
@@ -19,6 +20,8 @@ pub(crate) enum Encoder {
     Exact(u64),
     /// In chunks; the fields that may come behind them.
     Chunked(Vec<HeaderName>),
+    /// As it is.
+    UntilClose,
 }
 
 /// The body is not as long as its head announced.
@@ -31,6 +34,7 @@ impl Encoder {
         match framing {
             Framing::Exact(length) => Self::Exact(length),
             Framing::Chunked => Self::Chunked(announced(head)),
+            Framing::UntilClose => Self::UntilClose,
         }
     }
 
@@ -53,6 +57,7 @@ impl Encoder {
                 }
                 to.put(data, b"");
             }
+            Self::UntilClose => to.put(data, b""),
             Self::Chunked(_) => {
                 // Writing to memory does not fail.
                 let _ = write!(to.front(), "{:x}\r\n", data.len());
@@ -85,7 +90,7 @@ impl Encoder {
     /// Ends the body.
     pub(crate) fn end(&mut self, to: &mut Outgoing) -> Result<(), WrongLength> {
         match self {
-            Self::Exact(0) => Ok(()),
+            Self::Exact(0) | Self::UntilClose => Ok(()),
             Self::Exact(_) => Err(WrongLength),
             Self::Chunked(_) => {
                 to.front().extend_from_slice(b"0\r\n\r\n");
@@ -152,8 +157,10 @@ mod tests {
 
     #[test]
     fn a_body_is_framed_as_announced_or_fails() {
-        use Framing::{Chunked, Exact};
-        let table: [(Framing, &[&str], Result<&str, WrongLength>); 10] = [
+        use Framing::{Chunked, Exact, UntilClose};
+        let table: [(Framing, &[&str], Result<&str, WrongLength>); 12] = [
+            (UntilClose, &["he", "", "llo"], Ok("hello")),
+            (UntilClose, &[""], Ok("")),
             (Exact(5), &["he", "llo"], Ok("hello")),
             (Exact(5), &["hello", ""], Ok("hello")),
             (Exact(6), &["hello"], Err(WrongLength)),

@@ -1,4 +1,4 @@
-//! The body of an answer, out of its framing.
+//! The body of a message, out of its framing.
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -13,7 +13,7 @@ pub(crate) enum Decoder {
     Exact(u64),
     /// In chunks.
     Chunked(Chunked),
-    /// All there is until the server closes.
+    /// All there is until the connection is closed.
     UntilClose,
 }
 

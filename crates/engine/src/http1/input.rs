@@ -33,7 +33,7 @@ thread_local! {
 }
 
 /// What `stream` has now, at most 64 KiB; nothing at its end.
-pub(super) fn poll_read<S: Read + Unpin>(
+pub(crate) fn poll_read<S: Read + Unpin>(
     stream: &mut S,
     cx: &mut Context<'_>,
 ) -> Poll<io::Result<Bytes>> {
@@ -41,6 +41,20 @@ pub(super) fn poll_read<S: Read + Unpin>(
     let read = buffers.poll_read(stream, cx);
     BUFFERS.set(buffers);
     read
+}
+
+/// Puts `more` behind what came before and is not read yet.
+pub(crate) fn append(input: &mut Bytes, more: Bytes) {
+    if input.is_empty() {
+        *input = more;
+        return;
+    }
+    let mut joined = match std::mem::take(input).try_into_mut() {
+        Ok(input) => input,
+        Err(lent) => BytesMut::from(&lent[..]),
+    };
+    joined.extend_from_slice(&more);
+    *input = joined.freeze();
 }
 
 impl Buffers {

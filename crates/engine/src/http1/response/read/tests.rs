@@ -1,4 +1,5 @@
 use super::*;
+use http::header::CONNECTION;
 use lb_core::rng::Rng;
 
 const LIMITS: Limits = Limits {

@@ -10,23 +10,40 @@ pub(crate) struct Outgoing {
     written: usize,
     data: Bytes,
     back: &'static [u8],
+    /// Pieces of a body up to this size are copied: a few of them cost less so than each a place of its own.
+    gathered: usize,
 }
 
+/// So much of what was copied together is written before more is taken.
+const GATHERED_MAX: usize = 16 * 1024;
 /// Room for framing that is kept from one request to the next.
 const KEPT: usize = 1024;
 
 impl Outgoing {
+    /// Nothing, to which pieces of a body up to a size of `gathered` are copied.
+    pub(crate) fn gathering(gathered: usize) -> Self {
+        Self {
+            gathered,
+            ..Self::default()
+        }
+    }
+
     /// Where framing goes. To be filled while nothing is left but framing.
     pub(crate) fn front(&mut self) -> &mut Vec<u8> {
-        debug_assert!(self.has_room());
+        debug_assert!(self.is_framing_alone());
         &mut self.front
     }
 
     /// Puts a piece of a body behind the framing, and behind that what closes it.
     pub(crate) fn put(&mut self, data: Bytes, back: &'static [u8]) {
-        debug_assert!(self.has_room());
-        self.data = data;
-        self.back = back;
+        debug_assert!(self.is_framing_alone());
+        if data.len() <= self.gathered {
+            self.front.extend_from_slice(&data);
+            self.front.extend_from_slice(back);
+        } else {
+            self.data = data;
+            self.back = back;
+        }
     }
 
     /// The piece of a body, or what is left of it.
@@ -36,12 +53,16 @@ impl Outgoing {
 
     /// Is there room for a piece of a body?
     pub(crate) fn has_room(&self) -> bool {
+        self.is_framing_alone() && self.front.len() < GATHERED_MAX
+    }
+
+    fn is_framing_alone(&self) -> bool {
         self.data.is_empty() && self.back.is_empty()
     }
 
     /// What is left, if it is framing alone.
     pub(crate) fn framing_alone(&self) -> Option<&[u8]> {
-        self.has_room().then(|| &self.front[self.written..])
+        self.is_framing_alone().then(|| &self.front[self.written..])
     }
 
     /// Is everything written?
@@ -98,6 +119,22 @@ mod tests {
             assert_eq!(wire, b"2\r\nok\r\n");
             assert_eq!(outgoing.slices().concat(), b"");
         }
+    }
+
+    #[test]
+    fn small_pieces_are_put_together_until_there_are_enough() {
+        let mut outgoing = Outgoing::gathering(4);
+        let mut pieces = 0;
+        while outgoing.has_room() {
+            outgoing.put(Bytes::from_static(b"four"), b"\r\n");
+            pieces += 1;
+        }
+        let wire = "four\r\n".repeat(pieces);
+        assert_eq!(outgoing.framing_alone(), Some(wire.as_bytes()));
+        assert!((GATHERED_MAX..GATHERED_MAX + 6).contains(&wire.len()));
+        outgoing.advance(wire.len());
+        outgoing.put(Bytes::from_static(b"fives"), b"");
+        assert!(!outgoing.has_room() && outgoing.framing_alone().is_none());
     }
 
     #[test]

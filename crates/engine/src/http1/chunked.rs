@@ -7,7 +7,8 @@ use bytes::{Buf as _, Bytes};
 use http::{HeaderMap, HeaderValue};
 
 use super::decoder::{Decoded, split};
-use super::{Invalid, Limits, field};
+use super::fields::field;
+use super::{Invalid, Limits};
 
 /// Bytes of chunk extensions in a whole body: nobody reads them (CVE-2023-39326).
 const EXTENSIONS_MAX: usize = 16 * 1024;

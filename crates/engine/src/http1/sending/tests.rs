@@ -1,6 +1,7 @@
+use super::super::request::write_head;
 use super::*;
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue, Request};
 use http_body::SizeHint;
 use lb_core::error::BodyCause;
 use std::task::Waker;
@@ -78,17 +79,26 @@ fn takes(step: usize, left: usize) -> Takes {
     }
 }
 
-fn begun(body: Body, framing: Framing) -> Upload {
-    let mut upload = Upload::none();
-    let mut request = Request::post("/").body(body).unwrap();
-    upload.begin(&mut request, framing);
-    upload
+fn begun(body: Body, framing: Framing) -> Sending {
+    begun_by(
+        Sending::none(0),
+        Request::post("/").body(body).unwrap(),
+        framing,
+    )
 }
 
-fn poll(upload: &mut Upload, stream: &mut Takes) {
-    for _ in 0..100 {
-        upload.poll(stream, &mut Context::from_waker(Waker::noop()));
-    }
+fn begun_by(mut sending: Sending, mut request: Request<Body>, framing: Framing) -> Sending {
+    let body = mem::take(request.body_mut());
+    let write = |to: &mut Vec<u8>| write_head(&request, to);
+    sending.begin(write, request.headers(), framing, body);
+    sending
+}
+
+/// Lets it write until it is through or has failed, or a hundred times.
+fn poll(sending: &mut Sending, stream: &mut Takes) -> Poll<Result<(), Stopped>> {
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut polls = (0..100).map(|_| sending.poll(stream, &mut cx));
+    polls.find(Poll::is_ready).unwrap_or(Poll::Pending)
 }
 
 /// What is in a body that is whole, as far as it is there.
@@ -107,18 +117,21 @@ const HEAD: &str = "POST / HTTP/1.1\r\n\r\n";
 fn a_request_is_written_however_little_the_stream_takes() {
     for step in 1..50 {
         let (feed, body) = fed();
-        let mut upload = begun(body, Framing::Chunked);
+        let mut sending = begun(body, Framing::Chunked);
         let mut stream = takes(step, usize::MAX);
-        poll(&mut upload, &mut stream);
+        assert!(poll(&mut sending, &mut stream).is_pending());
         assert_eq!(stream.wire, HEAD.as_bytes());
         for frame in [data("some"), data(""), data("more")] {
             feed.unbounded_send(frame).unwrap();
         }
-        poll(&mut upload, &mut stream);
-        assert!(!upload.is_ended() && !upload.is_done());
+        assert!(poll(&mut sending, &mut stream).is_pending());
+        assert!(!sending.is_ended() && !sending.is_done());
         drop(feed);
-        poll(&mut upload, &mut stream);
-        assert!(upload.is_done() && upload.take_failure().is_none());
+        assert!(matches!(
+            poll(&mut sending, &mut stream),
+            Poll::Ready(Ok(()))
+        ));
+        assert!(sending.is_done());
         let wire = format!("{HEAD}4\r\nsome\r\n4\r\nmore\r\n0\r\n\r\n");
         assert_eq!(stream.wire, wire.as_bytes());
     }
@@ -127,11 +140,11 @@ fn a_request_is_written_however_little_the_stream_takes() {
 #[test]
 fn a_request_of_which_nothing_was_written_comes_back_whole() {
     let refused = |body, framing| {
-        let mut upload = begun(body, framing);
-        poll(&mut upload, &mut takes(1, 0));
-        assert!(!upload.is_written() && !upload.is_done());
-        assert!(matches!(upload.take_failure(), Some(Broken::Stream(_))));
-        upload.take_back()
+        let mut sending = begun(body, framing);
+        let polled = poll(&mut sending, &mut takes(1, 0));
+        assert!(matches!(polled, Poll::Ready(Err(Stopped::Stream(_)))));
+        assert!(!sending.is_written() && !sending.is_done());
+        sending.take_back()
     };
     let empty = refused(Body::empty(), Framing::Exact(0)).unwrap();
     assert!(empty.is_end_stream());
@@ -154,10 +167,13 @@ fn a_request_of_which_nothing_was_written_comes_back_whole() {
 
 #[test]
 fn a_request_of_which_a_byte_was_written_does_not_come_back() {
-    let mut upload = begun("whole".into(), Framing::Exact(5));
-    poll(&mut upload, &mut takes(1, 1));
-    assert!(upload.is_written());
-    assert!(upload.take_back().is_none());
+    let mut sending = begun("whole".into(), Framing::Exact(5));
+    assert!(matches!(
+        poll(&mut sending, &mut takes(1, 1)),
+        Poll::Ready(Err(Stopped::Stream(_)))
+    ));
+    assert!(sending.is_written());
+    assert!(sending.take_back().is_none());
 }
 
 #[test]
@@ -178,14 +194,12 @@ fn after_a_body_that_is_not_as_announced_nothing_more_is_written() {
             feed.unbounded_send(frame()).unwrap();
         }
         drop(feed);
-        let mut upload = begun(body, framing);
+        let mut sending = begun(body, framing);
         let mut stream = takes(usize::MAX, usize::MAX);
-        poll(&mut upload, &mut stream);
         assert!(matches!(
-            upload.take_failure(),
-            Some(Broken::Length | Broken::Request(_))
+            poll(&mut sending, &mut stream),
+            Poll::Ready(Err(Stopped::Length | Stopped::Body(_)))
         ));
-        assert!(!upload.is_done());
         let wire = String::from_utf8(stream.wire).unwrap();
         let prefix = wire.strip_prefix(HEAD).unwrap();
         assert!(
@@ -198,12 +212,12 @@ fn after_a_body_that_is_not_as_announced_nothing_more_is_written() {
 #[test]
 fn a_body_is_let_go_at_its_end() {
     let (feed, body) = fed();
-    let mut upload = begun(body, Framing::Chunked);
+    let mut sending = begun(body, Framing::Chunked);
     feed.close_channel();
-    poll(&mut upload, &mut takes(1, usize::MAX));
-    assert!(upload.is_done());
+    assert!(poll(&mut sending, &mut takes(1, usize::MAX)).is_ready());
+    assert!(sending.is_done());
     assert!(feed.is_closed());
-    assert!(upload.body.is_end_stream());
+    assert!(sending.body.is_end_stream());
 }
 
 #[test]
@@ -211,27 +225,106 @@ fn trailers_are_waited_for_although_no_data_is_left() {
     let (feed, body) = hinted(SizeHint::with_exact(0));
     let mut request = Request::post("/").header("trailer", "x-sum");
     request = request.header("transfer-encoding", "chunked");
-    let mut upload = Upload::none();
-    upload.begin(&mut request.body(body).unwrap(), Framing::Chunked);
+    let request = request.body(body).unwrap();
+    let mut sending = begun_by(Sending::none(0), request, Framing::Chunked);
     let mut stream = takes(usize::MAX, usize::MAX);
     feed.unbounded_send(data("all")).unwrap();
-    poll(&mut upload, &mut stream);
-    assert!(!upload.is_ended());
+    assert!(poll(&mut sending, &mut stream).is_pending());
+    assert!(!sending.is_ended());
     let sum = (
         HeaderName::from_static("x-sum"),
         HeaderValue::from_static("7"),
     );
     let trailers = Frame::trailers(HeaderMap::from_iter([sum]));
     feed.unbounded_send(Ok(trailers)).unwrap();
-    poll(&mut upload, &mut stream);
-    assert!(upload.is_done());
+    assert!(poll(&mut sending, &mut stream).is_ready());
+    assert!(sending.is_done());
     assert!(stream.wire.ends_with(b"3\r\nall\r\n0\r\nx-sum: 7\r\n\r\n"));
 }
 
 #[test]
 fn a_body_of_exact_length_is_not_waited_for_once_it_knows_that_it_is_over() {
     let (_feed, body) = hinted(SizeHint::with_exact(0));
-    let mut upload = begun(body, Framing::Exact(0));
-    poll(&mut upload, &mut takes(usize::MAX, usize::MAX));
-    assert!(upload.is_done());
+    let mut sending = begun(body, Framing::Exact(0));
+    assert!(poll(&mut sending, &mut takes(usize::MAX, usize::MAX)).is_ready());
+    assert!(sending.is_done());
+}
+
+/// A stream that notes what it is given at a time.
+#[derive(Default)]
+struct Writes(Vec<Vec<u8>>);
+
+impl Write for Writes {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.0.push(buf.to_vec());
+        Poll::Ready(Ok(buf.len()))
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let all: Vec<u8> = bufs.iter().flat_map(|buf| buf.to_vec()).collect();
+        let count = all.len();
+        self.0.push(all);
+        Poll::Ready(Ok(count))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[test]
+fn what_is_there_is_written_at_once() {
+    let (feed, body) = fed();
+    for frame in [data("a"), data("b"), data("long enough"), data("c")] {
+        feed.unbounded_send(frame).unwrap();
+    }
+    drop(feed);
+    let request = Request::post("/").body(body).unwrap();
+    let mut sending = begun_by(Sending::none(4), request, Framing::Chunked);
+    let mut stream = Writes::default();
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(sending.poll(&mut stream, &mut cx).is_ready());
+    let first = format!("{HEAD}1\r\na\r\n1\r\nb\r\nb\r\nlong enough\r\n");
+    assert_eq!(stream.0, [first.as_bytes(), b"1\r\nc\r\n0\r\n\r\n"]);
+}
+
+#[test]
+fn what_came_before_a_failure_can_still_be_written() {
+    let (feed, body) = fed();
+    for frame in [data("some"), Err(BodyCause::Closed.into())] {
+        feed.unbounded_send(frame).unwrap();
+    }
+    let request = Request::post("/").body(body).unwrap();
+    let mut sending = begun_by(Sending::none(4), request, Framing::Exact(9));
+    let mut stream = takes(usize::MAX, usize::MAX);
+    let failed = poll(&mut sending, &mut stream);
+    assert!(matches!(failed, Poll::Ready(Err(Stopped::Body(_)))));
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(sending.poll_rest(&mut stream, &mut cx).is_ready());
+    assert_eq!(stream.wire, format!("{HEAD}some").as_bytes());
+}
+
+#[test]
+fn a_body_without_end_gives_others_a_turn() {
+    let (feed, body) = fed();
+    for _ in 0..TURN * TURN * 2 {
+        feed.unbounded_send(data("")).unwrap();
+    }
+    let mut sending = begun(body, Framing::UntilClose);
+    let mut stream = takes(usize::MAX, usize::MAX);
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(sending.poll(&mut stream, &mut cx).is_pending());
+    assert!(!feed.is_empty());
 }
