@@ -9,8 +9,8 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use futures::io::{AsyncRead, AsyncWrite};
 use http::{HeaderMap, Request};
-use hyper::rt::{Read, ReadBuf, Write};
 use lb_core::backend::Address;
 use lb_core::body::Body;
 use lb_core::time::Instant;
@@ -21,8 +21,8 @@ use super::read::poll_read;
 use super::upload::Upload;
 
 /// What a stream must be to carry a connection.
-pub(crate) trait Stream: Read + Write + Send + Unpin + 'static {}
-impl<S: Read + Write + Send + Unpin + 'static> Stream for S {}
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
+impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Stream for S {}
 
 /// A connection and what is known about it.
 pub(super) struct Link<S: Stream> {
@@ -153,12 +153,11 @@ impl<S: Stream> Link<S> {
     /// Between two exchanges: is it open, and silent?
     pub(super) fn check(&mut self, cx: &mut Context<'_>) -> Result<(), Broken> {
         let mut byte = [0];
-        let mut buffer = ReadBuf::new(&mut byte);
-        match Pin::new(&mut self.stream).poll_read(cx, buffer.unfilled()) {
+        match Pin::new(&mut self.stream).poll_read(cx, &mut byte) {
             Poll::Pending => Ok(()),
             Poll::Ready(Err(error)) => Err(error.into()),
-            Poll::Ready(Ok(())) if buffer.filled().is_empty() => Err(Broken::Closed),
-            Poll::Ready(Ok(())) => Err(Invalid("an answer that nobody asked for").into()),
+            Poll::Ready(Ok(0)) => Err(Broken::Closed),
+            Poll::Ready(Ok(_)) => Err(Invalid("an answer that nobody asked for").into()),
         }
     }
 
@@ -185,7 +184,6 @@ fn append(input: &mut Bytes, more: Bytes) {
 mod tests {
     use super::super::codec::prepare;
     use super::*;
-    use hyper::rt::ReadBufCursor;
     use std::io;
     use std::task::Waker;
 
@@ -195,18 +193,19 @@ mod tests {
         takes: usize,
     }
 
-    impl Read for Server {
+    impl AsyncRead for Server {
         fn poll_read(
             mut self: Pin<&mut Self>,
             _: &mut Context<'_>,
-            mut buf: ReadBufCursor<'_>,
-        ) -> Poll<io::Result<()>> {
-            buf.put_slice(std::mem::take(&mut self.sends));
-            Poll::Ready(Ok(()))
+            buf: &mut [u8],
+        ) -> Poll<io::Result<usize>> {
+            let sent = std::mem::take(&mut self.sends);
+            buf[..sent.len()].copy_from_slice(sent);
+            Poll::Ready(Ok(sent.len()))
         }
     }
 
-    impl Write for Server {
+    impl AsyncWrite for Server {
         fn poll_write(
             mut self: Pin<&mut Self>,
             _: &mut Context<'_>,
@@ -224,7 +223,7 @@ mod tests {
             Poll::Ready(Ok(()))
         }
 
-        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
             Poll::Ready(Ok(()))
         }
     }

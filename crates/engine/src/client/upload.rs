@@ -6,9 +6,9 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use futures::io::AsyncWrite;
 use http::Request;
 use http_body::{Body as HttpBody, Frame};
-use hyper::rt::Write;
 use lb_core::body::Body;
 use lb_core::error::BodyError;
 
@@ -99,7 +99,7 @@ impl Upload {
     }
 
     /// Writes what the stream takes now.
-    pub(super) fn poll<S: Write + Unpin>(&mut self, stream: &mut S, cx: &mut Context<'_>) {
+    pub(super) fn poll<S: AsyncWrite + Unpin>(&mut self, stream: &mut S, cx: &mut Context<'_>) {
         if self.failed || self.is_done() {
             return;
         }
@@ -109,7 +109,7 @@ impl Upload {
         }
     }
 
-    fn poll_turn<S: Write + Unpin>(
+    fn poll_turn<S: AsyncWrite + Unpin>(
         &mut self,
         stream: &mut S,
         cx: &mut Context<'_>,
@@ -135,7 +135,7 @@ impl Upload {
         Poll::Pending
     }
 
-    fn poll_write<S: Write + Unpin>(
+    fn poll_write<S: AsyncWrite + Unpin>(
         &self,
         stream: &mut S,
         cx: &mut Context<'_>,

@@ -34,7 +34,7 @@ use super::linger::linger;
 use super::request_body::RequestBody;
 use super::stream::ClientStream;
 use super::watch::{Guard, Stage, Verdict, Watched};
-use crate::duplex::DuplexStream;
+use crate::duplex::{DuplexStream, HyperStream};
 use crate::logging::{Field, Level, Log, Throttle};
 use crate::rt::Net;
 
@@ -136,8 +136,12 @@ pub(crate) async fn serve<N, T, C>(
     }
     let stream = ClientStream::<N, C>::new(stream, link.clone(), site.timer.clone());
     // Boxed, because hyper has room for the future also while there is no request, and most connections are idle.
-    let service = service_fn(|request| Box::pin(answer(site.clone(), link.clone(), request)));
-    let mut connection = site.http.serve_connection(stream, service).with_upgrades();
+    let service =
+        service_fn(|request| Box::pin(answer::<N, T, C>(site.clone(), link.clone(), request)));
+    let mut connection = site
+        .http
+        .serve_connection(HyperStream::new(stream), service)
+        .with_upgrades();
     match drive(&mut connection, &link).await {
         Ended::Cut => return,
         Ended::Failed(error) if !error.is_parse() => return,
@@ -166,7 +170,7 @@ pub(crate) async fn serve<N, T, C>(
         && (link.is_unread() || !parts.read_buf.is_empty())
     {
         // Boxed, because few connections come here and every one would have to carry it.
-        Box::pin(linger(parts.io, &site.timer)).await;
+        Box::pin(linger(parts.io.into_inner(), &site.timer)).await;
     }
     if let Some(tunnel) = link.tunnel() {
         link.watched.enter(Stage::Tunnel, site.timer.now());
@@ -190,7 +194,7 @@ enum Ended {
 
 /// Drives hyper's server until the connection ends or the watch has had enough of it.
 async fn drive<N, C, S>(
-    connection: &mut http1::UpgradeableConnection<ClientStream<N, C>, S>,
+    connection: &mut http1::UpgradeableConnection<HyperStream<ClientStream<N, C>>, S>,
     link: &Link,
 ) -> Ended
 where
@@ -225,7 +229,7 @@ where
     .await
 }
 
-async fn answer<T: Transport, C: Timer>(
+async fn answer<N: Net, T: Transport, C: Timer>(
     site: Arc<Site<T, C>>,
     link: Arc<Link>,
     request: Request<Incoming>,
@@ -235,7 +239,7 @@ async fn answer<T: Transport, C: Timer>(
     let is_head = request.method() == http::Method::HEAD;
     let forwarded = AssertUnwindSafe(
         site.forwarder
-            .forward(received(request, &link), &link.downstream),
+            .forward(received::<N, C>(request, &link), &link.downstream),
     )
     .catch_unwind()
     .await;
@@ -280,11 +284,16 @@ fn has_unknown_length(body: &Body) -> bool {
 }
 
 /// hyper's request as the core wants it.
-fn received(mut request: Request<Incoming>, link: &Arc<Link>) -> Request<Body> {
+fn received<N: Net, C: Timer>(mut request: Request<Incoming>, link: &Arc<Link>) -> Request<Body> {
     if request.headers().contains_key(UPGRADE) {
         let upgrade = hyper::upgrade::on(&mut request);
         let handle = UpgradeHandle::new(async move {
-            Ok(Box::new(DuplexStream::new(upgrade.await?)) as Box<dyn Duplex>)
+            let parts = upgrade
+                .await?
+                .downcast::<HyperStream<ClientStream<N, C>>>()
+                .map_err(|_| "not the stream that hyper was given")?;
+            let stream = DuplexStream::behind(parts.read_buf, parts.io.into_inner());
+            Ok(Box::new(stream) as Box<dyn Duplex>)
         });
         request.extensions_mut().insert(handle);
     }

@@ -1,11 +1,11 @@
-//! The client's stream as hyper sees it: it tells the watch what moves, and turns a broken answer into a reset.
+//! The client's stream as the server sees it: it tells the watch what moves, and turns a broken answer into a reset.
 
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use hyper::rt::{Read, ReadBufCursor, Write};
+use futures::io::{AsyncRead, AsyncWrite};
 use lb_core::time::Timer;
 
 use super::connection::Link;
@@ -18,7 +18,7 @@ pub(crate) struct ClientStream<N: Net, C> {
     timer: C,
 }
 
-// Nothing in it is pinned: hyper asks for that of the stream, and a timer is never polled.
+// Nothing in it is pinned: a runtime promises that of the stream, and a timer is never polled.
 impl<N: Net, C> Unpin for ClientStream<N, C> {}
 
 impl<N: Net, C: Timer> ClientStream<N, C> {
@@ -34,12 +34,12 @@ impl<N: Net, C: Timer> ClientStream<N, C> {
     }
 }
 
-impl<N: Net, C: Timer> Read for ClientStream<N, C> {
+impl<N: Net, C: Timer> AsyncRead for ClientStream<N, C> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        buf: ReadBufCursor<'_>,
-    ) -> Poll<io::Result<()>> {
+        buf: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
         let this = &mut *self;
         // Whether it is bytes or the end that arrives makes no difference to a deadline.
         let result = Pin::new(&mut this.inner).poll_read(cx, buf);
@@ -50,7 +50,7 @@ impl<N: Net, C: Timer> Read for ClientStream<N, C> {
     }
 }
 
-impl<N: Net, C: Timer> Write for ClientStream<N, C> {
+impl<N: Net, C: Timer> AsyncWrite for ClientStream<N, C> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -71,16 +71,12 @@ impl<N: Net, C: Timer> Write for ClientStream<N, C> {
         result
     }
 
-    fn is_write_vectored(&self) -> bool {
-        self.inner.is_write_vectored()
-    }
-
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.inner).poll_flush(cx)
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_shutdown(cx)
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_close(cx)
     }
 }
 

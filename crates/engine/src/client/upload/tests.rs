@@ -12,7 +12,7 @@ struct Takes {
     wire: Vec<u8>,
 }
 
-impl Write for Takes {
+impl AsyncWrite for Takes {
     fn poll_write(
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
@@ -31,7 +31,7 @@ impl Write for Takes {
         Poll::Ready(Ok(()))
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }
 }
