@@ -11,7 +11,6 @@ use std::time::{Duration, Instant as StdInstant};
 use futures::{AsyncReadExt, FutureExt, Stream, future::Map, stream};
 use lb_core::config::settings::ListenAddress;
 use lb_core::time::{Instant, Timer};
-use lb_engine::duplex::HyperStream;
 use lb_engine::rt::{BoxFuture, Listen, Net, Runtime, Signal, Spawn, Threads};
 use smol::{Async, LocalExecutor, net::TcpStream};
 
@@ -54,14 +53,14 @@ impl Timer for Smol {
 }
 
 impl Net for Smol {
-    type Stream = HyperStream<TcpStream>;
+    type Stream = TcpStream;
     type Bound = TcpListener;
     type Listener = Listener;
 
     async fn connect(&self, to: SocketAddr) -> io::Result<Self::Stream> {
         let stream = TcpStream::connect(to).await?;
         stream.set_nodelay(true)?;
-        Ok(HyperStream::new(stream))
+        Ok(stream)
     }
 
     fn bind(&self, address: ListenAddress, count: usize) -> io::Result<Vec<TcpListener>> {
@@ -81,18 +80,18 @@ impl Net for Smol {
     }
 
     fn reset(stream: &Self::Stream) {
-        let _ = socket2::SockRef::from(stream.get_ref()).set_linger(Some(Duration::ZERO));
+        let _ = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO));
     }
 }
 
 pub(crate) struct Listener(smol::net::TcpListener);
 
 impl Listen for Listener {
-    type Stream = HyperStream<TcpStream>;
+    type Stream = TcpStream;
 
     async fn accept(&mut self) -> io::Result<(Self::Stream, SocketAddr)> {
         let (stream, peer) = self.0.accept().await?;
-        Ok((HyperStream::new(stream), peer))
+        Ok((stream, peer))
     }
     fn shut(&self) {
         lb_engine::io::shut(&self.0);

@@ -1,40 +1,13 @@
-//! What every adapter over real sockets needs in the same way: sockets made once, before any worker starts, and
-//! hyper's read buffer filled.
+//! What every adapter over real sockets needs in the same way: sockets made once, before any worker starts.
 
-use std::cell::RefCell;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::os::fd::AsFd;
 
-use hyper::rt::ReadBufCursor;
 use lb_core::config::settings::ListenAddress;
 use socket2::{Domain, Protocol, Socket, Type};
 #[cfg(target_os = "linux")]
 use socket2::{SockFilter, SockRef};
-
-/// Bytes that [`fill`] asks for at most.
-pub const FILL_MAX: usize = 64 * 1024;
-
-thread_local! {
-    static BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; FILL_MAX].into());
-}
-
-/// Lets `read` fill hyper's buffer and returns how much it read. hyper's buffer is not initialised, so without unsafe
-/// code there must be a copy: it goes through one buffer per thread.
-///
-/// # Errors
-/// Those of `read`; the buffer is left as it was then.
-pub fn fill(
-    buf: &mut ReadBufCursor<'_>,
-    read: impl FnOnce(&mut [u8]) -> io::Result<usize>,
-) -> io::Result<usize> {
-    BUFFER.with_borrow_mut(|buffer| {
-        let room = buf.remaining().min(FILL_MAX);
-        let count = read(&mut buffer[..room])?;
-        buf.put_slice(&buffer[..count]);
-        Ok(count)
-    })
-}
 
 /// Connections that may wait to be accepted, per socket.
 const BACKLOG: i32 = 4096;

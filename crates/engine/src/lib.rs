@@ -10,7 +10,7 @@ pub mod cli;
 pub mod client;
 mod decision;
 mod demo;
-pub mod duplex;
+mod duplex;
 mod files;
 #[cfg(test)]
 mod hand;

@@ -10,6 +10,7 @@ use std::pin::Pin;
 use std::sync::{Arc, LazyLock};
 use std::task::{Wake, Waker};
 
+use futures::io::{AsyncRead, AsyncWrite};
 use lb_core::config::settings::ListenAddress;
 use lb_core::time::Timer;
 
@@ -43,11 +44,13 @@ pub trait Runtime: Clone + Send + Sync + 'static {
 /// * MUST make a stream usable on the executor that called [`connect`](Net::connect) or
 ///   [`accept`](Listen::accept), and need not make it usable on another;
 /// * SHOULD try the socket in every poll by the waker [`glance`], also where a stream leaves out tries that look vain;
-/// * MUST send FIN when a stream is shut down or dropped, RST when it is dropped after [`reset`](Net::reset);
+/// * MUST send FIN when a stream is closed ([`poll_close`](AsyncWrite::poll_close)), which shuts down its writing side
+///   alone and leaves it open for reading, and when it is dropped; RST when it is dropped after [`reset`](Net::reset);
+/// * SHOULD write several slices at once ([`poll_write_vectored`](AsyncWrite::poll_write_vectored));
 /// * MUST switch Nagle's algorithm off (`TCP_NODELAY`).
 pub trait Net: Clone + Send + Sync + 'static {
     /// A connected stream.
-    type Stream: hyper::rt::Read + hyper::rt::Write + Send + Unpin + 'static;
+    type Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static;
     /// A bound and listening socket that no executor knows yet.
     type Bound: Send + 'static;
     /// A listener on an executor.

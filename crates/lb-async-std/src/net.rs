@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use async_io::Async;
 use async_std::net::ToSocketAddrs;
-use hyper::rt::{Read, ReadBufCursor, Write};
+use futures::io::{AsyncRead, AsyncWrite};
 use lb_core::config::settings::ListenAddress;
 use lb_engine::rt::{Listen, Net};
 
@@ -18,7 +18,7 @@ use crate::readiness::{Readiness, Tried};
 #[derive(Clone, Copy, Debug, Default)]
 pub struct AsyncStdNet;
 
-/// A TCP stream in the shape that hyper reads and writes.
+/// A TCP stream that tries its socket only when that may have something to say.
 #[derive(Debug)]
 pub struct AsyncStdStream {
     socket: Async<TcpStream>,
@@ -89,12 +89,12 @@ impl Listen for AsyncStdListener {
     }
 }
 
-impl Read for AsyncStdStream {
+impl AsyncRead for AsyncStdStream {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        mut buf: ReadBufCursor<'_>,
-    ) -> Poll<io::Result<()>> {
+        buf: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
         let Self {
             socket, reading, ..
         } = self.get_mut();
@@ -102,20 +102,19 @@ impl Read for AsyncStdStream {
             cx,
             |cx| socket.poll_readable(cx),
             || {
-                let room = buf.remaining().min(lb_engine::io::FILL_MAX);
-                let count = lb_engine::io::fill(&mut buf, |bytes| socket.get_ref().read(bytes))?;
+                let count = socket.get_ref().read(buf)?;
                 // Zero is the end of the stream, and stays it.
-                Ok(if 0 < count && count < room {
-                    Tried::Short(())
+                Ok(if 0 < count && count < buf.len() {
+                    Tried::Short(count)
                 } else {
-                    Tried::Done(())
+                    Tried::Done(count)
                 })
             },
         )
     }
 }
 
-impl Write for AsyncStdStream {
+impl AsyncWrite for AsyncStdStream {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -146,15 +145,11 @@ impl Write for AsyncStdStream {
         )
     }
 
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.socket.get_ref().shutdown(Shutdown::Write) {
             // The other side was faster.
             Err(error) if error.kind() == io::ErrorKind::NotConnected => Poll::Ready(Ok(())),

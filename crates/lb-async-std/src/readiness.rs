@@ -1,6 +1,6 @@
 //! What is known about one direction of a socket, so that the system is asked only when there is something to ask.
 //!
-//! hyper polls a socket whenever its task runs, mostly for another reason, and an adapter that tries each time tries
+//! The engine polls a socket whenever a task runs, mostly for another reason, and an adapter that tries each time tries
 //! in vain eight times of ten. Here whoever waits already is left waiting without a try, and there is one rule:
 //!
 //! *`Pending` is returned only when the reactor was asked after the last try to report this direction, has not

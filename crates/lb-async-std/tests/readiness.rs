@@ -11,7 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use async_std::task::block_on;
-use hyper::rt::{Read as _, ReadBuf};
+use futures::io::AsyncRead as _;
 use lb_async_std::{AsyncStdNet, AsyncStdStream};
 use lb_engine::rt::{Net as _, glance};
 
@@ -46,13 +46,9 @@ fn pair() -> (AsyncStdStream, TcpStream) {
 
 fn poll_read(stream: &mut AsyncStdStream, waker: &Waker) -> Poll<Vec<u8>> {
     let mut bytes = [0; 16];
-    let mut buf = ReadBuf::new(&mut bytes);
     Pin::new(stream)
-        .poll_read(&mut Context::from_waker(waker), buf.unfilled())
-        .map(|result| {
-            result.expect("no error");
-            buf.filled().to_vec()
-        })
+        .poll_read(&mut Context::from_waker(waker), &mut bytes)
+        .map(|count| bytes[..count.expect("no error")].to_vec())
 }
 
 #[test]

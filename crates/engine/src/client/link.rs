@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Request};
-use hyper::rt::ReadBuf;
 use lb_core::backend::Address;
 use lb_core::body::Body;
 use lb_core::time::Instant;
@@ -151,12 +150,11 @@ impl<S: Stream> Link<S> {
     /// Between two exchanges: is it open, and silent?
     pub(super) fn check(&mut self, cx: &mut Context<'_>) -> Result<(), Broken> {
         let mut byte = [0];
-        let mut buffer = ReadBuf::new(&mut byte);
-        match Pin::new(&mut self.stream).poll_read(cx, buffer.unfilled()) {
+        match Pin::new(&mut self.stream).poll_read(cx, &mut byte) {
             Poll::Pending => Ok(()),
             Poll::Ready(Err(error)) => Err(error.into()),
-            Poll::Ready(Ok(())) if buffer.filled().is_empty() => Err(Broken::Closed),
-            Poll::Ready(Ok(())) => Err(Invalid("an answer that nobody asked for").into()),
+            Poll::Ready(Ok(0)) => Err(Broken::Closed),
+            Poll::Ready(Ok(_)) => Err(Invalid("an answer that nobody asked for").into()),
         }
     }
 
@@ -170,7 +168,7 @@ impl<S: Stream> Link<S> {
 mod tests {
     use super::*;
     use crate::http1::announce_request;
-    use hyper::rt::{Read, ReadBufCursor, Write};
+    use futures::io::{AsyncRead, AsyncWrite};
     use std::io;
     use std::task::Waker;
 
@@ -180,18 +178,19 @@ mod tests {
         takes: usize,
     }
 
-    impl Read for Server {
+    impl AsyncRead for Server {
         fn poll_read(
             mut self: Pin<&mut Self>,
             _: &mut Context<'_>,
-            mut buf: ReadBufCursor<'_>,
-        ) -> Poll<io::Result<()>> {
-            buf.put_slice(std::mem::take(&mut self.sends));
-            Poll::Ready(Ok(()))
+            buf: &mut [u8],
+        ) -> Poll<io::Result<usize>> {
+            let sent = std::mem::take(&mut self.sends);
+            buf[..sent.len()].copy_from_slice(sent);
+            Poll::Ready(Ok(sent.len()))
         }
     }
 
-    impl Write for Server {
+    impl AsyncWrite for Server {
         fn poll_write(
             mut self: Pin<&mut Self>,
             _: &mut Context<'_>,
@@ -209,7 +208,7 @@ mod tests {
             Poll::Ready(Ok(()))
         }
 
-        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
             Poll::Ready(Ok(()))
         }
     }

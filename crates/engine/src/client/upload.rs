@@ -3,8 +3,8 @@
 use std::mem;
 use std::task::{Context, Poll};
 
+use futures::io::AsyncWrite;
 use http::Request;
-use hyper::rt::Write;
 use lb_core::body::Body;
 
 use super::failure::Broken;
@@ -64,7 +64,7 @@ impl Upload {
     }
 
     /// Writes what the stream takes now.
-    pub(super) fn poll<S: Write + Unpin>(&mut self, stream: &mut S, cx: &mut Context<'_>) {
+    pub(super) fn poll<S: AsyncWrite + Unpin>(&mut self, stream: &mut S, cx: &mut Context<'_>) {
         if self.failed || self.sending.is_done() {
             return;
         }

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use futures::channel::oneshot;
 use futures::future::{Either, select};
+use futures::io::{AsyncRead, AsyncWrite};
 use http::Response;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -22,6 +23,7 @@ use lb_core::time::Timer as _;
 use rustix::process::{Pid, Signal, kill_process};
 use socket2::{Domain, Protocol, Socket, Type};
 
+use super::hyper_stream::HyperStream;
 use crate::cli::DemoBackend;
 use crate::rt::{Listen as _, Net, Runtime, Spawn as _, Threads as _};
 
@@ -91,7 +93,7 @@ fn end_with_the_parent() {
 /// Answers every request of one connection with `greeting`.
 fn greet<S>(stream: S, greeting: String) -> impl Future<Output = ()> + Send
 where
-    S: hyper::rt::Read + hyper::rt::Write + Send + Unpin + 'static,
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let service = service_fn(move |_| {
         let answer = Response::new(Body::from(greeting.clone()));
@@ -99,7 +101,7 @@ where
     });
     let connection = http1::Builder::new()
         .header_read_timeout(None)
-        .serve_connection(stream, service);
+        .serve_connection(HyperStream::new(stream), service);
     async move {
         // What a client does wrong ends its connection and nothing else.
         let _ = connection.await;

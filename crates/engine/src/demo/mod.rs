@@ -5,6 +5,7 @@
 
 mod backend;
 mod balancer;
+mod hyper_stream;
 mod incident;
 mod load;
 mod picture;

@@ -10,7 +10,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
-use hyper::rt::{Read, ReadBuf};
+use futures::io::AsyncRead;
 
 /// Bytes that are read at a time.
 const SIZE: usize = 64 * 1024;
@@ -33,7 +33,7 @@ thread_local! {
 }
 
 /// What `stream` has now, at most 64 KiB; nothing at its end.
-pub(crate) fn poll_read<S: Read + Unpin>(
+pub(crate) fn poll_read<S: AsyncRead + Unpin>(
     stream: &mut S,
     cx: &mut Context<'_>,
 ) -> Poll<io::Result<Bytes>> {
@@ -58,7 +58,7 @@ pub(crate) fn append(input: &mut Bytes, more: Bytes) {
 }
 
 impl Buffers {
-    fn poll_read<S: Read + Unpin>(
+    fn poll_read<S: AsyncRead + Unpin>(
         &mut self,
         stream: &mut S,
         cx: &mut Context<'_>,
@@ -66,13 +66,10 @@ impl Buffers {
         if self.free.is_empty() {
             self.free = BytesMut::zeroed(SIZE);
         }
-        let mut buffer = ReadBuf::new(&mut self.free);
-        ready!(Pin::new(stream).poll_read(cx, buffer.unfilled()))?;
-        let read = buffer.filled();
-        Poll::Ready(Ok(if read.len() < LENT {
-            Bytes::copy_from_slice(read)
+        let count = ready!(Pin::new(stream).poll_read(cx, &mut self.free))?;
+        Poll::Ready(Ok(if count < LENT {
+            Bytes::copy_from_slice(&self.free[..count])
         } else {
-            let count = read.len();
             self.lend().slice(..count)
         }))
     }
@@ -105,14 +102,15 @@ mod tests {
     /// A stream that has so many bytes.
     struct Has(usize);
 
-    impl Read for Has {
+    impl AsyncRead for Has {
         fn poll_read(
             self: Pin<&mut Self>,
             _: &mut Context<'_>,
-            mut buf: hyper::rt::ReadBufCursor<'_>,
-        ) -> Poll<io::Result<()>> {
-            buf.put_slice(&vec![7; self.0.min(buf.remaining())]);
-            Poll::Ready(Ok(()))
+            buf: &mut [u8],
+        ) -> Poll<io::Result<usize>> {
+            let count = self.0.min(buf.len());
+            buf[..count].fill(7);
+            Poll::Ready(Ok(count))
         }
     }
 

@@ -16,7 +16,7 @@ mod sending;
 
 use std::fmt;
 
-use hyper::rt::{Read, Write};
+use futures::io::{AsyncRead, AsyncWrite};
 
 pub(crate) use decoder::{Decoded, Decoder};
 pub(crate) use fields::has_token;
@@ -31,8 +31,8 @@ pub(crate) use response::{
 pub(crate) use sending::{Sending, Stopped};
 
 /// What a stream must be to carry a connection.
-pub(crate) trait Stream: Read + Write + Send + Unpin + 'static {}
-impl<S: Read + Write + Send + Unpin + 'static> Stream for S {}
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
+impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Stream for S {}
 
 /// How large a head may be, and a trailer section.
 #[derive(Clone, Copy, Debug)]

@@ -6,9 +6,9 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use futures::io::AsyncWrite;
 use http::HeaderMap;
 use http_body::{Body as HttpBody, Frame};
-use hyper::rt::Write;
 use lb_core::body::Body;
 use lb_core::error::BodyError;
 
@@ -125,7 +125,7 @@ impl Sending {
     }
 
     /// Writes what the stream takes now; done when all of it is with the stream.
-    pub(crate) fn poll<S: Write + Unpin>(
+    pub(crate) fn poll<S: AsyncWrite + Unpin>(
         &mut self,
         stream: &mut S,
         cx: &mut Context<'_>,
@@ -149,7 +149,7 @@ impl Sending {
     }
 
     /// After the body has failed: writes what came before.
-    pub(crate) fn poll_rest<S: Write + Unpin>(
+    pub(crate) fn poll_rest<S: AsyncWrite + Unpin>(
         &mut self,
         stream: &mut S,
         cx: &mut Context<'_>,
@@ -160,7 +160,7 @@ impl Sending {
         Pin::new(stream).poll_flush(cx)
     }
 
-    fn poll_write<S: Write + Unpin>(
+    fn poll_write<S: AsyncWrite + Unpin>(
         &mut self,
         stream: &mut S,
         cx: &mut Context<'_>,

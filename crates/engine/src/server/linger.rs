@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use hyper::rt::{Read, ReadBuf, Write};
+use futures::io::{AsyncRead, AsyncWrite};
 use lb_core::time::{Timer, timeout};
 
 /// How long a client may go on sending what nobody wants.
@@ -21,11 +21,11 @@ const READS: usize = 16;
 /// Shuts our side down, then reads and throws away until the client closes its own or the patience ends.
 ///
 /// Dropping the future closes the connection at once.
-pub(super) async fn linger<S: Read + Write + Unpin, C: Timer>(mut stream: S, timer: &C) {
+pub(super) async fn linger<S: AsyncRead + AsyncWrite + Unpin, C: Timer>(mut stream: S, timer: &C) {
     let mut shut = false;
     let drained = poll_fn(|cx| {
         if !shut {
-            match Pin::new(&mut stream).poll_shutdown(cx) {
+            match Pin::new(&mut stream).poll_close(cx) {
                 Poll::Ready(Ok(())) => shut = true,
                 Poll::Ready(Err(_)) => return Poll::Ready(()),
                 Poll::Pending => return Poll::Pending,
@@ -33,9 +33,8 @@ pub(super) async fn linger<S: Read + Write + Unpin, C: Timer>(mut stream: S, tim
         }
         let mut space = [0; SPACE];
         for _ in 0..READS {
-            let mut buffer = ReadBuf::new(&mut space);
-            match Pin::new(&mut stream).poll_read(cx, buffer.unfilled()) {
-                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {}
+            match Pin::new(&mut stream).poll_read(cx, &mut space) {
+                Poll::Ready(Ok(1..)) => {}
                 Poll::Ready(_) => return Poll::Ready(()),
                 Poll::Pending => return Poll::Pending,
             }

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use hyper::rt::{Read, Write};
+use futures::io::{AsyncRead, AsyncWrite};
 
 use super::watch::Watched;
 use crate::http1::{
@@ -93,7 +93,7 @@ impl<S> Link<S> {
     }
 }
 
-impl<S: Read + Write + Unpin> Link<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
     /// The head of the next request; none when there will be no more, or when nobody wants one that has not begun.
     pub(super) fn poll_head(
         &self,
@@ -197,7 +197,7 @@ impl<S: Read + Write + Unpin> Link<S> {
     }
 }
 
-impl<S: Read + Write + Unpin> Wire<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     fn stream(&mut self) -> io::Result<&mut S> {
         self.stream
             .as_mut()
@@ -262,7 +262,7 @@ impl<S: Read + Write + Unpin> Wire<S> {
 /// Writes to the client, behind a go-ahead that was begun.
 pub(super) struct Writer<'a, S>(&'a Link<S>);
 
-impl<S: Read + Write + Unpin> Writer<'_, S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> Writer<'_, S> {
     fn poll_with<T>(
         &self,
         cx: &mut Context<'_>,
@@ -274,7 +274,7 @@ impl<S: Read + Write + Unpin> Writer<'_, S> {
     }
 }
 
-impl<S: Read + Write + Unpin> Write for Writer<'_, S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Writer<'_, S> {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -295,7 +295,7 @@ impl<S: Read + Write + Unpin> Write for Writer<'_, S> {
         self.poll_with(cx, |stream, cx| stream.poll_flush(cx))
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.poll_with(cx, |stream, cx| stream.poll_shutdown(cx))
+    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_with(cx, |stream, cx| stream.poll_close(cx))
     }
 }

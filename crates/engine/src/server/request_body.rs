@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use futures::io::{AsyncRead, AsyncWrite};
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use hyper::rt::{Read, Write};
 use lb_core::error::{BodyCause, BodyError};
 
 use super::link::{Broken, Link};
@@ -14,7 +14,7 @@ use crate::http1::Decoded;
 
 /// The body of the request that runs on a connection. Its first poll is what lets a client go ahead that waits for
 /// `100 Continue`, so nobody polls it before there is a backend to take it. Dropped before its end it is given up.
-pub(super) struct RequestBody<S: Read + Write + Unpin> {
+pub(super) struct RequestBody<S: AsyncRead + AsyncWrite + Unpin> {
     link: Arc<Link<S>>,
     /// Which request of the connection it belongs to.
     number: u64,
@@ -23,7 +23,7 @@ pub(super) struct RequestBody<S: Read + Write + Unpin> {
     ended: bool,
 }
 
-impl<S: Read + Write + Unpin> RequestBody<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> RequestBody<S> {
     /// A body that has not ended yet.
     pub(super) fn new(link: Arc<Link<S>>, number: u64, left: Option<u64>) -> Self {
         Self {
@@ -35,7 +35,7 @@ impl<S: Read + Write + Unpin> RequestBody<S> {
     }
 }
 
-impl<S: Read + Write + Unpin> Drop for RequestBody<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> Drop for RequestBody<S> {
     fn drop(&mut self) {
         if !self.ended {
             self.link.give_up(self.number);
@@ -43,7 +43,7 @@ impl<S: Read + Write + Unpin> Drop for RequestBody<S> {
     }
 }
 
-impl<S: Read + Write + Unpin> HttpBody for RequestBody<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> HttpBody for RequestBody<S> {
     type Data = Bytes;
     type Error = BodyError;
 

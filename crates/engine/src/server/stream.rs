@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use hyper::rt::{Read, ReadBufCursor, Write};
+use futures::io::{AsyncRead, AsyncWrite};
 use lb_core::time::Timer;
 
 use super::watch::Watched;
@@ -42,12 +42,12 @@ impl<S, C: Timer> ClientStream<S, C> {
     }
 }
 
-impl<S: Read + Unpin, C: Timer> Read for ClientStream<S, C> {
+impl<S: AsyncRead + Unpin, C: Timer> AsyncRead for ClientStream<S, C> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        buf: ReadBufCursor<'_>,
-    ) -> Poll<io::Result<()>> {
+        buf: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
         let this = &mut *self;
         // Whether it is bytes or the end that arrives makes no difference to a deadline.
         let result = Pin::new(&mut this.inner).poll_read(cx, buf);
@@ -58,7 +58,7 @@ impl<S: Read + Unpin, C: Timer> Read for ClientStream<S, C> {
     }
 }
 
-impl<S: Write + Unpin, C: Timer> Write for ClientStream<S, C> {
+impl<S: AsyncWrite + Unpin, C: Timer> AsyncWrite for ClientStream<S, C> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -79,15 +79,11 @@ impl<S: Write + Unpin, C: Timer> Write for ClientStream<S, C> {
         result
     }
 
-    fn is_write_vectored(&self) -> bool {
-        self.inner.is_write_vectored()
-    }
-
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.inner).poll_flush(cx)
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_shutdown(cx)
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_close(cx)
     }
 }

@@ -2,16 +2,16 @@
 
 use std::collections::VecDeque;
 use std::future::pending;
-use std::io;
+use std::io::{self, Read as _};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
+use futures::io::{AsyncRead, AsyncWrite};
 use http::{Request, Response};
 use http_body::Frame;
-use hyper::rt::{Read, ReadBufCursor, Write};
 use lb_core::backend::{Address, Backend};
 use lb_core::body::Body;
 use lb_core::config::settings::{
@@ -47,25 +47,22 @@ struct Wire {
 /// The server's side of it.
 struct End(Arc<Mutex<Wire>>);
 
-impl Read for End {
+impl AsyncRead for End {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        mut buf: ReadBufCursor<'_>,
-    ) -> Poll<io::Result<()>> {
+        buf: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
         let mut wire = self.0.lock().unwrap();
         if wire.to_server.is_empty() {
             wire.reader = Some(cx.waker().clone());
             return Poll::Pending;
         }
-        let count = wire.to_server.len().min(buf.remaining());
-        let bytes: Vec<u8> = wire.to_server.drain(..count).collect();
-        buf.put_slice(&bytes);
-        Poll::Ready(Ok(()))
+        Poll::Ready(wire.to_server.read(buf))
     }
 }
 
-impl Write for End {
+impl AsyncWrite for End {
     fn poll_write(
         self: Pin<&mut Self>,
         _: &mut Context<'_>,
@@ -84,7 +81,7 @@ impl Write for End {
         Poll::Ready(Ok(()))
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }
 }

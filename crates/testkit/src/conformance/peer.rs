@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::{Either, join, select};
+use futures::io::{AsyncRead, AsyncWrite};
 use http::{HeaderMap, Request, Response};
 use http_body::{Body as _, Frame, SizeHint};
 use lb_core::backend::Backend;
@@ -257,9 +258,7 @@ impl<R: Runtime> Peer<R> {
     }
 }
 
-async fn whole_request<S: hyper::rt::Read + hyper::rt::Write + Unpin>(
-    conn: &mut Wire<S>,
-) -> (Head, Vec<u8>) {
+async fn whole_request<S: AsyncRead + AsyncWrite + Unpin>(conn: &mut Wire<S>) -> (Head, Vec<u8>) {
     conn.request()
         .await
         .expect("a well-formed request")

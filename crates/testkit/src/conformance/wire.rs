@@ -8,7 +8,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::Poll;
 
-use hyper::rt::{Read, ReadBuf, Write};
+use futures::io::{AsyncRead, AsyncWrite};
 
 /// Bytes of a head, at most.
 const HEAD_MAX: usize = 64 * 1024;
@@ -146,7 +146,7 @@ fn fields<'a>(
     Ok(fields)
 }
 
-impl<S: Read + Write + Unpin> Wire<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     /// Speaks on `stream`.
     pub fn new(stream: S) -> Self {
         Self {
@@ -180,16 +180,15 @@ impl<S: Read + Write + Unpin> Wire<S> {
 
     /// Ends the writing half.
     pub async fn shutdown(&mut self) -> io::Result<()> {
-        poll_fn(|cx| Pin::new(&mut self.stream).poll_shutdown(cx)).await
+        poll_fn(|cx| Pin::new(&mut self.stream).poll_close(cx)).await
     }
 
     /// Reads once, and says how many bytes came; none is the end. Dropping the future loses nothing.
     pub async fn fill(&mut self) -> io::Result<usize> {
         let mut room = [0; READ];
-        let mut buf = ReadBuf::new(&mut room);
-        poll_fn(|cx| Pin::new(&mut self.stream).poll_read(cx, buf.unfilled())).await?;
-        self.buffer.extend_from_slice(buf.filled());
-        Ok(buf.filled().len())
+        let count = poll_fn(|cx| Pin::new(&mut self.stream).poll_read(cx, &mut room)).await?;
+        self.buffer.extend_from_slice(&room[..count]);
+        Ok(count)
     }
 
     /// Writes `bytes` and reads so many, both at a time.
@@ -197,24 +196,22 @@ impl<S: Read + Write + Unpin> Wire<S> {
         let mut written = 0;
         while written < bytes.len() || self.buffer.len() < count {
             let mut room = [0; READ];
-            let mut buf = ReadBuf::new(&mut room);
             let read = poll_fn(|cx| {
                 let stream = Pin::new(&mut self.stream);
                 if let Poll::Ready(count) = stream.poll_write(cx, &bytes[written..])
                     && written < bytes.len()
                 {
                     written += count?;
-                    return Poll::Ready(Ok(false));
+                    return Poll::Ready(Ok(None));
                 }
                 Pin::new(&mut self.stream)
-                    .poll_read(cx, buf.unfilled())
-                    .map_ok(|()| true)
+                    .poll_read(cx, &mut room)
+                    .map_ok(Some)
             });
-            let read = read.await?;
-            if read && buf.filled().is_empty() {
-                return Err(io::ErrorKind::UnexpectedEof.into());
+            match read.await? {
+                Some(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                read => self.buffer.extend_from_slice(&room[..read.unwrap_or(0)]),
             }
-            self.buffer.extend_from_slice(buf.filled());
         }
         self.read_exact(count).await
     }

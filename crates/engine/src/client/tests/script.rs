@@ -3,13 +3,13 @@
 
 use std::collections::VecDeque;
 use std::future::pending;
-use std::io;
+use std::io::{self, Read as _};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
-use hyper::rt::{Read, ReadBufCursor, Write};
+use futures::io::{AsyncRead, AsyncWrite};
 use lb_core::config::settings::ListenAddress;
 
 use crate::rt::{Listen, Net};
@@ -163,12 +163,12 @@ impl Drop for ClientEnd {
     }
 }
 
-impl Read for ClientEnd {
+impl AsyncRead for ClientEnd {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        mut buf: ReadBufCursor<'_>,
-    ) -> Poll<io::Result<()>> {
+        buf: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
         let mut wire = self.0.lock().unwrap();
         if wire.to_client.is_empty() {
             return match wire.ended {
@@ -176,18 +176,15 @@ impl Read for ClientEnd {
                     wire.reader = Some(cx.waker().clone());
                     Poll::Pending
                 }
-                End::Close => Poll::Ready(Ok(())),
+                End::Close => Poll::Ready(Ok(0)),
                 End::Reset => Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
             };
         }
-        let count = wire.to_client.len().min(buf.remaining());
-        let bytes: Vec<u8> = wire.to_client.drain(..count).collect();
-        buf.put_slice(&bytes);
-        Poll::Ready(Ok(()))
+        Poll::Ready(wire.to_client.read(buf))
     }
 }
 
-impl Write for ClientEnd {
+impl AsyncWrite for ClientEnd {
     fn poll_write(
         self: Pin<&mut Self>,
         _: &mut Context<'_>,
@@ -200,7 +197,7 @@ impl Write for ClientEnd {
         Poll::Ready(Ok(()))
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }
 }

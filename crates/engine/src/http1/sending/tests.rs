@@ -13,7 +13,7 @@ struct Takes {
     wire: Vec<u8>,
 }
 
-impl Write for Takes {
+impl AsyncWrite for Takes {
     fn poll_write(
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
@@ -32,7 +32,7 @@ impl Write for Takes {
         Poll::Ready(Ok(()))
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }
 }
@@ -254,7 +254,7 @@ fn a_body_of_exact_length_is_not_waited_for_once_it_knows_that_it_is_over() {
 #[derive(Default)]
 struct Writes(Vec<Vec<u8>>);
 
-impl Write for Writes {
+impl AsyncWrite for Writes {
     fn poll_write(
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
@@ -279,7 +279,7 @@ impl Write for Writes {
         Poll::Ready(Ok(()))
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }
 }

@@ -113,15 +113,14 @@ impl Conn {
         network: &Network,
         side: usize,
         cx: &mut Context<'_>,
-        room: usize,
-    ) -> Poll<io::Result<Vec<u8>>> {
+        buf: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
         let mut state = lock(&self.state);
         let me = &mut state.sides[side];
-        let there = me.arrived.len().min(room);
+        let there = me.arrived.len().min(buf.len());
         if there > 0 {
             let count = self.some_of(network, there);
-            let mut bytes = vec![0; count];
-            me.arrived.read_exact(&mut bytes)?;
+            me.arrived.read_exact(&mut buf[..count])?;
             me.held -= count;
             // Room for the peer's next write.
             let writer = state.sides[1 - side].writer.take();
@@ -129,13 +128,13 @@ impl Conn {
             if let Some(writer) = writer {
                 writer.wake();
             }
-            return Poll::Ready(Ok(bytes));
+            return Poll::Ready(Ok(count));
         }
         if me.broken {
             return Poll::Ready(Err(reset()));
         }
-        if me.fin_arrived || room == 0 {
-            return Poll::Ready(Ok(Vec::new()));
+        if me.fin_arrived || buf.is_empty() {
+            return Poll::Ready(Ok(0));
         }
         me.reader = Some(cx.waker().clone());
         Poll::Pending

@@ -4,9 +4,9 @@ use std::fmt;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
-use hyper::rt::{Read, ReadBufCursor, Write};
+use futures::io::{AsyncRead, AsyncWrite};
 
 use super::Network;
 use super::conn::Conn;
@@ -32,20 +32,17 @@ impl SimStream {
     }
 }
 
-impl Read for SimStream {
+impl AsyncRead for SimStream {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        mut buf: ReadBufCursor<'_>,
-    ) -> Poll<io::Result<()>> {
-        let room = buf.remaining();
-        let bytes = ready!(self.conn.read(&self.network, self.side, cx, room))?;
-        buf.put_slice(&bytes);
-        Poll::Ready(Ok(()))
+        buf: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        self.conn.read(&self.network, self.side, cx, buf)
     }
 }
 
-impl Write for SimStream {
+impl AsyncWrite for SimStream {
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -54,11 +51,20 @@ impl Write for SimStream {
         self.conn.write(&self.network, self.side, cx, buf)
     }
 
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let joined: Vec<u8> = bufs.iter().flat_map(|buf| buf.iter().copied()).collect();
+        self.conn.write(&self.network, self.side, cx, &joined)
+    }
+
     fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_close(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.conn.shutdown(&self.network, self.side);
         Poll::Ready(Ok(()))
     }
