@@ -55,13 +55,15 @@ impl Encoder {
                 if last && *owed > 0 {
                     return Err(WrongLength);
                 }
-                to.put(data, b"");
+                to.put(data);
             }
-            Self::UntilClose => to.put(data, b""),
+            Self::UntilClose => to.put(data),
             Self::Chunked(_) => {
                 // Writing to memory does not fail.
-                let _ = write!(to.front(), "{:x}\r\n", data.len());
-                to.put(data, if last { b"\r\n0\r\n\r\n" } else { b"\r\n" });
+                let _ = write!(to.framing(), "{:x}\r\n", data.len());
+                to.put(data);
+                let end: &[u8] = if last { b"\r\n0\r\n\r\n" } else { b"\r\n" };
+                to.framing().extend_from_slice(end);
             }
         }
         Ok(())
@@ -76,7 +78,7 @@ impl Encoder {
         let Self::Chunked(announced) = self else {
             return self.end(to);
         };
-        let front = to.front();
+        let front = to.framing();
         front.extend_from_slice(b"0\r\n");
         for (name, value) in trailers {
             if announced.contains(name) {
@@ -93,7 +95,7 @@ impl Encoder {
             Self::Exact(0) | Self::UntilClose => Ok(()),
             Self::Exact(_) => Err(WrongLength),
             Self::Chunked(_) => {
-                to.front().extend_from_slice(b"0\r\n\r\n");
+                to.framing().extend_from_slice(b"0\r\n\r\n");
                 Ok(())
             }
         }
@@ -138,21 +140,19 @@ mod tests {
         knows: bool,
     ) -> Result<String, WrongLength> {
         let mut encoder = Encoder::new(framing, &HeaderMap::new());
-        let (mut to, mut wire) = (Outgoing::default(), Vec::new());
-        let mut flush = |to: &mut Outgoing| {
-            wire.extend(to.slices().concat());
-            to.clear();
-        };
+        let mut to = Outgoing::copying(0);
         for (index, piece) in pieces.iter().enumerate() {
             let last = knows && index + 1 == pieces.len();
             encoder.data(Bytes::from_static(piece.as_bytes()), last, &mut to)?;
-            flush(&mut to);
         }
         if !knows {
             encoder.end(&mut to)?;
-            flush(&mut to);
         }
-        Ok(String::from_utf8(wire).unwrap())
+        Ok(String::from_utf8(written(&to)).unwrap())
+    }
+
+    fn written(to: &Outgoing) -> Vec<u8> {
+        to.with_slices(|slices| slices.iter().flat_map(|slice| slice.to_vec()).collect())
     }
 
     #[test]
@@ -203,17 +203,17 @@ mod tests {
         ] {
             trailers.append(name, HeaderValue::from_static(value));
         }
-        let mut to = Outgoing::default();
+        let mut to = Outgoing::copying(0);
         let mut encoder = Encoder::new(Framing::Chunked, &head);
         encoder.trailers(&trailers, &mut to).unwrap();
-        let wire = to.slices().concat();
+        let wire = written(&to);
         assert_eq!(wire, b"0\r\nx-sum: 7\r\nx-sum: 8\r\netag: e\r\n\r\n");
     }
 
     #[test]
     fn a_body_of_exact_length_has_no_trailers() {
         let trailers = HeaderMap::from_iter([(TE, HeaderValue::from_static("x"))]);
-        let mut to = Outgoing::default();
+        let mut to = Outgoing::copying(0);
         assert_eq!(Encoder::Exact(0).trailers(&trailers, &mut to), Ok(()));
         assert!(to.is_empty());
         assert_eq!(

@@ -3,7 +3,7 @@
 use std::mem::MaybeUninit;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::{Invalid, Limits, TOO_LARGE};
@@ -54,6 +54,9 @@ fn ends_within(input: &[u8], seen: usize) -> bool {
     new.windows(2).any(|end| end == b"\n\n") || new.windows(3).any(|end| end == b"\n\r\n")
 }
 
+/// Fields that are added to a head before it goes on: there is room for them, so that it need not grow then.
+const ADDED: usize = 8;
+
 /// Puts the fields that were found in `bytes` into `map`, which is empty, and notes what they say.
 pub(super) fn take(
     found: &[httparse::Header<'_>],
@@ -61,7 +64,8 @@ pub(super) fn take(
     map: &mut HeaderMap,
 ) -> Result<Said, Invalid> {
     let mut said = Said::default();
-    map.try_reserve(found.len()).map_err(|_| TOO_LARGE)?;
+    map.try_reserve(found.len() + ADDED)
+        .map_err(|_| TOO_LARGE)?;
     for header in found {
         let name = field(header.name.as_bytes())?;
         let value = HeaderValue::from_maybe_shared(bytes.slice_ref(header.value))
@@ -101,6 +105,10 @@ pub(super) struct Said {
     pub(super) keep_alive: bool,
     /// The field `Keep-Alive`.
     pub(super) how_long: Option<HeaderValue>,
+    /// RFC 9110 §10.1.1; what else may be expected is not for the codec to judge.
+    pub(super) expects: bool,
+    /// There is a field `Upgrade`.
+    pub(super) upgrade: bool,
 }
 
 impl Said {
@@ -116,6 +124,10 @@ impl Said {
             self.keep_alive |= has_token(value, "keep-alive");
         } else if *name == KEEP_ALIVE {
             self.how_long = Some(value.clone());
+        } else if *name == UPGRADE {
+            self.upgrade = true;
+        } else if *name == EXPECT {
+            self.expects |= value.as_bytes().eq_ignore_ascii_case(b"100-continue");
         }
     }
 }

@@ -1,7 +1,5 @@
 //! How a message is framed that goes out: its head announces exactly the body that follows.
 
-use std::io::Write as _;
-
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body::Body as _;
@@ -90,17 +88,25 @@ fn declared(headers: &HeaderMap) -> Option<u64> {
 
 /// Makes `Content-Length` say `length`, once and in plain digits, as it mostly does already.
 fn set_length(headers: &mut HeaderMap, length: u64) {
-    let mut text = [0; 20];
-    let mut rest = &mut text[..];
-    // There is room for the longest number.
-    let _ = write!(rest, "{length}");
-    let left = rest.len();
-    let text = &text[..20 - left];
     let mut values = headers.get_all(CONTENT_LENGTH).iter();
-    let says = values.next().is_some_and(|value| value.as_bytes() == text);
+    let says = values
+        .next()
+        .is_some_and(|value| says(value.as_bytes(), length));
     if !says || values.next().is_some() {
         headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
     }
+}
+
+/// Is this how we would write `number`?
+fn says(text: &[u8], mut number: u64) -> bool {
+    for digit in text.iter().skip(1).rev() {
+        if u64::from(*digit) != u64::from(b'0') + number % 10 || number < 10 {
+            return false;
+        }
+        number /= 10;
+    }
+    let first = text.first().map(|digit| u64::from(*digit));
+    number < 10 && first == Some(u64::from(b'0') + number)
 }
 
 #[cfg(test)]
@@ -215,6 +221,20 @@ mod tests {
             let announced = announce_request(&mut request);
             let announced = (announced, text(request.headers()));
             assert_eq!(announced, (framing, head.to_owned()), "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn a_number_is_said_in_plain_digits_and_in_no_other_way() {
+        for number in [0, 1, 9, 10, 99, 100, 1024, u64::MAX - 1, u64::MAX] {
+            let text = number.to_string();
+            assert!(says(text.as_bytes(), number), "{number}");
+            for other in ["", "0", "1", "+1", "00", ":", "18446744073709551616", "9é"] {
+                let wrong = [format!("0{text}"), format!("{text}0"), other.to_owned()];
+                for wrong in wrong.iter().filter(|wrong| **wrong != text) {
+                    assert!(!says(wrong.as_bytes(), number), "{wrong} {number}");
+                }
+            }
         }
     }
 

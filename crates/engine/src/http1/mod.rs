@@ -26,7 +26,7 @@ pub(crate) use request::{
     Head as RequestHead, HeadReader as RequestReader, Refused, write_head as write_request,
 };
 pub(crate) use response::{
-    Head as ResponseHead, HeadReader as ResponseReader, Line, write_head as write_response,
+    Date, Head as ResponseHead, HeadReader as ResponseReader, Line, write_head as write_response,
 };
 pub(crate) use sending::{Sending, Stopped};
 

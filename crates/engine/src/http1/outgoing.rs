@@ -1,101 +1,123 @@
 //! Bytes on their way to a stream.
 
-use bytes::{Buf, Bytes};
+use std::collections::VecDeque;
+use std::io::IoSlice;
 
-/// What is to be written next: framing, a piece of a body that is not copied, and what closes it.
-#[derive(Debug, Default)]
-pub(crate) struct Outgoing {
-    front: Vec<u8>,
-    /// How much of `front` is written.
-    written: usize,
-    data: Bytes,
-    back: &'static [u8],
-    /// Pieces of a body up to this size are copied: a few of them cost less so than each a place of its own.
-    gathered: usize,
-}
+use bytes::{Buf as _, Bytes};
 
-/// So much of what was copied together is written before more is taken.
-const GATHERED_MAX: usize = 16 * 1024;
-/// Room for framing that is kept from one request to the next.
+/// So much of a body is put together before it is written: one large write costs less than many. It is held for as long as
+/// the other side takes nothing.
+const ENOUGH: usize = 192 * 1024;
+/// So much is copied together, at most, before it is written.
+const COPIED_MAX: usize = 16 * 1024;
+/// Pieces that are written at a time.
+const PIECES_MAX: usize = 8;
+/// Room for what is copied that is kept from one message to the next.
 const KEPT: usize = 1024;
 
+/// What is to be written next: framing, and pieces of a body, which are not copied unless they are small.
+#[derive(Debug)]
+pub(crate) struct Outgoing {
+    /// Framing and small pieces.
+    copied: Vec<u8>,
+    /// How much of `copied` is written.
+    written: usize,
+    /// The other pieces, each with how much of `copied` comes before it.
+    pieces: VecDeque<(usize, Bytes)>,
+    /// What is left of the pieces, in bytes.
+    held: usize,
+    /// Pieces of a body up to this size are copied: a few of them cost less so than each a place of its own.
+    small: usize,
+}
+
 impl Outgoing {
-    /// Nothing, to which pieces of a body up to a size of `gathered` are copied.
-    pub(crate) fn gathering(gathered: usize) -> Self {
+    /// Nothing, behind which pieces of a body up to a size of `small` are copied.
+    pub(crate) fn copying(small: usize) -> Self {
         Self {
-            gathered,
-            ..Self::default()
+            copied: Vec::new(),
+            written: 0,
+            pieces: VecDeque::new(),
+            held: 0,
+            small,
         }
     }
 
-    /// Where framing goes. To be filled while nothing is left but framing.
-    pub(crate) fn front(&mut self) -> &mut Vec<u8> {
-        debug_assert!(self.is_framing_alone());
-        &mut self.front
+    /// Where framing goes: behind everything else.
+    pub(crate) fn framing(&mut self) -> &mut Vec<u8> {
+        &mut self.copied
     }
 
-    /// Puts a piece of a body behind the framing, and behind that what closes it.
-    pub(crate) fn put(&mut self, data: Bytes, back: &'static [u8]) {
-        debug_assert!(self.is_framing_alone());
-        if data.len() <= self.gathered {
-            self.front.extend_from_slice(&data);
-            self.front.extend_from_slice(back);
+    /// Puts a piece of a body behind everything else.
+    pub(crate) fn put(&mut self, data: Bytes) {
+        if data.len() <= self.small {
+            self.copied.extend_from_slice(&data);
         } else {
-            self.data = data;
-            self.back = back;
+            self.held += data.len();
+            self.pieces.push_back((self.copied.len(), data));
         }
     }
 
-    /// The piece of a body, or what is left of it.
-    pub(crate) fn data(&self) -> &Bytes {
-        &self.data
-    }
-
-    /// Is there room for a piece of a body?
+    /// Is it worth waiting for more, if that is there?
     pub(crate) fn has_room(&self) -> bool {
-        self.is_framing_alone() && self.front.len() < GATHERED_MAX
-    }
-
-    fn is_framing_alone(&self) -> bool {
-        self.data.is_empty() && self.back.is_empty()
-    }
-
-    /// What is left, if it is framing alone.
-    pub(crate) fn framing_alone(&self) -> Option<&[u8]> {
-        self.is_framing_alone().then(|| &self.front[self.written..])
+        self.held < ENOUGH && self.copied.len() < COPIED_MAX && self.pieces.len() < PIECES_MAX
     }
 
     /// Is everything written?
     pub(crate) fn is_empty(&self) -> bool {
-        self.written == self.front.len() && self.data.is_empty() && self.back.is_empty()
+        self.pieces.is_empty() && self.written == self.copied.len()
     }
 
-    /// What is left, in order.
-    pub(crate) fn slices(&self) -> [&[u8]; 3] {
-        [&self.front[self.written..], &self.data, self.back]
+    /// Takes the pieces that were not copied out of it.
+    pub(crate) fn take_pieces(&mut self) -> VecDeque<Bytes> {
+        self.held = 0;
+        self.pieces.drain(..).map(|(_, piece)| piece).collect()
+    }
+
+    /// What is left, if it is in one place.
+    pub(crate) fn alone(&self) -> Option<&[u8]> {
+        self.pieces.is_empty().then(|| &self.copied[self.written..])
+    }
+
+    /// Calls `write` with what is left, in order.
+    pub(crate) fn with_slices<T>(&self, write: impl FnOnce(&[IoSlice<'_>]) -> T) -> T {
+        let mut slices = [IoSlice::new(b""); 2 * PIECES_MAX + 1];
+        let (mut from, mut count) = (self.written, 0);
+        for (at, piece) in &self.pieces {
+            if from < *at {
+                slices[count] = IoSlice::new(&self.copied[from..*at]);
+                (from, count) = (*at, count + 1);
+            }
+            slices[count] = IoSlice::new(piece);
+            count += 1;
+        }
+        if from < self.copied.len() {
+            slices[count] = IoSlice::new(&self.copied[from..]);
+            count += 1;
+        }
+        write(&slices[..count])
     }
 
     /// So many bytes of what is left were written.
     pub(crate) fn advance(&mut self, mut count: usize) {
-        let front = count.min(self.front.len() - self.written);
-        self.written += front;
-        count -= front;
-        let data = count.min(self.data.len());
-        self.data.advance(data);
-        count -= data;
-        self.back = &self.back[count.min(self.back.len())..];
-        if self.is_empty() {
-            self.clear();
+        while let Some((at, piece)) = self.pieces.front_mut() {
+            let before = count.min(*at - self.written);
+            self.written += before;
+            count -= before;
+            if count < piece.len() {
+                piece.advance(count);
+                self.held -= count;
+                return;
+            }
+            count -= piece.len();
+            self.held -= piece.len();
+            self.pieces.pop_front();
         }
-    }
-
-    /// Forgets what is left, and whatever memory is not worth keeping.
-    pub(crate) fn clear(&mut self) {
-        self.front.clear();
-        self.front.shrink_to(KEPT);
-        self.written = 0;
-        self.data = Bytes::new();
-        self.back = b"";
+        self.written += count;
+        if self.written >= self.copied.len() {
+            self.copied.clear();
+            self.copied.shrink_to(KEPT);
+            self.written = 0;
+        }
     }
 }
 
@@ -103,45 +125,85 @@ impl Outgoing {
 mod tests {
     use super::*;
 
+    fn left(outgoing: &Outgoing) -> Vec<u8> {
+        outgoing.with_slices(|slices| slices.iter().flat_map(|slice| slice.to_vec()).collect())
+    }
+
     #[test]
     fn what_is_left_shrinks_by_what_was_written_wherever_that_ends() {
-        for step in 1..=9 {
-            let mut outgoing = Outgoing::default();
-            outgoing.front().extend_from_slice(b"2\r\n");
-            outgoing.put(Bytes::from_static(b"ok"), b"\r\n");
+        let text = b"4\r\nfour\r\n1\r\n1\r\n6\r\nsixsix\r\n0\r\n\r\n";
+        for step in 1..=text.len() {
+            let mut outgoing = Outgoing::copying(1);
+            for piece in ["four", "1", "sixsix"] {
+                let line = format!("{}\r\n", piece.len());
+                outgoing.framing().extend_from_slice(line.as_bytes());
+                outgoing.put(Bytes::from_static(piece.as_bytes()));
+                outgoing.framing().extend_from_slice(b"\r\n");
+            }
+            outgoing.framing().extend_from_slice(b"0\r\n\r\n");
             let mut wire = Vec::new();
             while !outgoing.is_empty() {
-                let left = outgoing.slices().concat();
+                let left = left(&outgoing);
                 let count = step.min(left.len());
                 wire.extend_from_slice(&left[..count]);
                 outgoing.advance(count);
+                assert_eq!([&wire, &self::left(&outgoing)[..]].concat(), text);
             }
-            assert_eq!(wire, b"2\r\nok\r\n");
-            assert_eq!(outgoing.slices().concat(), b"");
+            assert_eq!((outgoing.held, outgoing.copied.len()), (0, 0));
         }
     }
 
     #[test]
     fn small_pieces_are_put_together_until_there_are_enough() {
-        let mut outgoing = Outgoing::gathering(4);
-        let mut pieces = 0;
+        let mut outgoing = Outgoing::copying(4);
+        let mut count = 0;
         while outgoing.has_room() {
-            outgoing.put(Bytes::from_static(b"four"), b"\r\n");
-            pieces += 1;
+            outgoing.put(Bytes::from_static(b"four"));
+            count += 1;
         }
-        let wire = "four\r\n".repeat(pieces);
-        assert_eq!(outgoing.framing_alone(), Some(wire.as_bytes()));
-        assert!((GATHERED_MAX..GATHERED_MAX + 6).contains(&wire.len()));
-        outgoing.advance(wire.len());
-        outgoing.put(Bytes::from_static(b"fives"), b"");
-        assert!(!outgoing.has_room() && outgoing.framing_alone().is_none());
+        let text = "four".repeat(count);
+        assert_eq!(text.len(), COPIED_MAX);
+        assert_eq!(outgoing.alone(), Some(text.as_bytes()));
+    }
+
+    #[test]
+    fn large_pieces_are_held_until_there_are_enough() {
+        for (length, count) in [(5, PIECES_MAX), (ENOUGH / 4, 4), (ENOUGH, 1)] {
+            let mut outgoing = Outgoing::copying(4);
+            assert_eq!(fill(&mut outgoing, length), count);
+            assert!(outgoing.alone().is_none());
+            assert_eq!(left(&outgoing).len(), length * count);
+            outgoing.advance(length * count);
+            assert!(outgoing.is_empty() && outgoing.has_room());
+        }
+    }
+
+    /// Puts pieces of this length into it until there are enough; how many.
+    fn fill(outgoing: &mut Outgoing, length: usize) -> usize {
+        let mut count = 0;
+        while outgoing.has_room() {
+            outgoing.put(vec![7; length].into());
+            count += 1;
+        }
+        count
+    }
+
+    #[test]
+    fn pieces_can_be_taken_back() {
+        let mut outgoing = Outgoing::copying(0);
+        outgoing.framing().extend_from_slice(b"head");
+        for piece in ["1", "2"] {
+            outgoing.put(Bytes::from_static(piece.as_bytes()));
+        }
+        assert_eq!(outgoing.take_pieces(), ["1", "2"]);
+        assert_eq!(outgoing.alone(), Some(&b"head"[..]));
     }
 
     #[test]
     fn a_large_head_leaves_no_large_buffer() {
-        let mut outgoing = Outgoing::default();
-        outgoing.front().resize(60_000, b'x');
+        let mut outgoing = Outgoing::copying(0);
+        outgoing.framing().resize(60_000, b'x');
         outgoing.advance(60_000);
-        assert!(outgoing.front().capacity() <= KEPT);
+        assert!(outgoing.framing().capacity() <= KEPT);
     }
 }

@@ -1,6 +1,7 @@
 //! A message on its way: its head, then its body as fast as the stream takes it.
 
-use std::io::{self, IoSlice};
+use std::collections::VecDeque;
+use std::io;
 use std::mem;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -8,7 +9,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use futures::io::AsyncWrite;
 use http::HeaderMap;
-use http_body::{Body as HttpBody, Frame};
+use http_body::{Body as HttpBody, Frame, SizeHint};
 use lb_core::body::Body;
 use lb_core::error::BodyError;
 
@@ -64,10 +65,10 @@ impl From<WrongLength> for Stopped {
 }
 
 impl Sending {
-    /// Nothing to send. Pieces of a body up to a size of `gathered` are copied behind what is to be written with them.
-    pub(crate) fn none(gathered: usize) -> Self {
+    /// Nothing to send. Pieces of a body up to a size of `small` are copied behind what is to be written with them.
+    pub(crate) fn none(small: usize) -> Self {
         Self {
-            outgoing: Outgoing::gathering(gathered),
+            outgoing: Outgoing::copying(small),
             encoder: Encoder::Exact(0),
             body: Body::empty(),
             ended: true,
@@ -86,7 +87,7 @@ impl Sending {
         body: Body,
     ) {
         self.encoder = Encoder::new(framing, fields);
-        write_head(self.outgoing.front());
+        write_head(self.outgoing.framing());
         self.body = body;
         self.ended = self.is_over();
         self.spoiled = false;
@@ -108,16 +109,14 @@ impl Sending {
         self.ended && !self.unflushed && self.outgoing.is_empty()
     }
 
-    /// The body, if nothing at all was handed to the stream. Not where pieces are gathered: they would be missing.
+    /// The body, if nothing at all was handed to the stream. Not where pieces are copied: they would be missing.
     pub(crate) fn take_back(&mut self) -> Option<Body> {
         if self.written || self.spoiled {
             return None;
         }
-        let first = self.outgoing.data().clone();
+        let first = self.outgoing.take_pieces();
         let rest = mem::take(&mut self.body);
-        Some(if self.ended {
-            Body::from(first)
-        } else if first.is_empty() {
+        Some(if first.is_empty() {
             rest
         } else {
             Body::stream(Rejoined { first, rest })
@@ -166,9 +165,10 @@ impl Sending {
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
         let stream = Pin::new(stream);
-        let count = ready!(match self.outgoing.framing_alone() {
-            Some(framing) => stream.poll_write(cx, framing),
-            None => stream.poll_write_vectored(cx, &self.outgoing.slices().map(IoSlice::new)),
+        let outgoing = &self.outgoing;
+        let count = ready!(match outgoing.alone() {
+            Some(bytes) => stream.poll_write(cx, bytes),
+            None => outgoing.with_slices(|slices| stream.poll_write_vectored(cx, slices)),
         })?;
         if count == 0 {
             return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
@@ -225,7 +225,7 @@ impl Sending {
 
 /// A body that was begun, from its beginning.
 struct Rejoined {
-    first: Bytes,
+    first: VecDeque<Bytes>,
     rest: Body,
 }
 
@@ -237,20 +237,20 @@ impl HttpBody for Rejoined {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        if self.first.is_empty() {
-            return Pin::new(&mut self.rest).poll_frame(cx);
+        match self.first.pop_front() {
+            Some(data) => Poll::Ready(Some(Ok(Frame::data(data)))),
+            None => Pin::new(&mut self.rest).poll_frame(cx),
         }
-        Poll::Ready(Some(Ok(Frame::data(mem::take(&mut self.first)))))
     }
 
     fn is_end_stream(&self) -> bool {
         self.first.is_empty() && self.rest.is_end_stream()
     }
 
-    fn size_hint(&self) -> http_body::SizeHint {
+    fn size_hint(&self) -> SizeHint {
         let rest = self.rest.size_hint();
-        let first = self.first.len() as u64;
-        let mut hint = http_body::SizeHint::new();
+        let first: u64 = self.first.iter().map(|data| data.len() as u64).sum();
+        let mut hint = SizeHint::new();
         hint.set_lower(rest.lower().saturating_add(first));
         if let Some(upper) = rest.upper() {
             hint.set_upper(upper.saturating_add(first));

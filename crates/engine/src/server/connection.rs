@@ -12,7 +12,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::FutureExt as _;
 use futures::channel::oneshot;
-use http::header::{DATE, UPGRADE};
 use http::{Method, Request, Response, Version};
 use lb_core::body::Body;
 use lb_core::error::BoxError;
@@ -113,6 +112,9 @@ enum Ended {
     Switched(Tunnel),
 }
 
+/// A stream that is given away, and what was read from it before.
+type Given<S, C> = (ClientStream<S, C>, Bytes);
+
 /// One connection.
 struct Visit<'a, S, T, C> {
     site: &'a Site<T, C>,
@@ -205,12 +207,8 @@ where
         } else {
             Version::HTTP_11
         };
-        let line = Line {
-            version,
-            kept: tunnel.is_none().then_some(kept),
-            date: None,
-        };
-        self.begin(response, framing, line, sending);
+        let kept_or_switched = tunnel.is_none().then_some(kept);
+        self.begin(response, framing, version, kept_or_switched, sending);
         match self.send(sending).await {
             Ok(()) => {}
             // Without chunks nothing but a reset tells an HTTP/1.0 client that a body was cut.
@@ -236,18 +234,11 @@ where
     }
 
     /// The request as the core wants it, and where the stream goes if it is switched.
-    fn received(
-        &self,
-        head: RequestHead,
-    ) -> (
-        Request<Body>,
-        Option<oneshot::Sender<(ClientStream<S, C>, Bytes)>>,
-    ) {
+    fn received(&self, head: RequestHead) -> (Request<Body>, Option<oneshot::Sender<Given<S, C>>>) {
         let mut request = head.request;
         let mut switch = None;
-        // RFC 9110 §7.8: not from an HTTP/1.0 client.
-        if request.version() == Version::HTTP_11 && request.headers().contains_key(UPGRADE) {
-            let (sender, switched) = oneshot::channel::<(ClientStream<S, C>, Bytes)>();
+        if head.upgrade {
+            let (sender, switched) = oneshot::channel::<Given<S, C>>();
             switch = Some(sender);
             let handle = UpgradeHandle::new(async move {
                 let (stream, early) = switched.await.map_err(BoxError::from)?;
@@ -281,14 +272,15 @@ where
         &self,
         mut response: Response<Body>,
         framing: Framing,
-        line: Line<'_>,
+        version: Version,
+        kept: Option<bool>,
         sending: &mut Sending,
     ) {
         let body = mem::take(response.body_mut());
-        let date = (self.site.date && !response.headers().contains_key(DATE)).then(date::now);
         let line = Line {
-            date: date.as_ref().map(|date| &date[..]),
-            ..line
+            version,
+            kept,
+            date: self.site.date.then_some(date::now),
         };
         let write_head = |to: &mut Vec<u8>| write_response(&response, line, to);
         sending.begin(write_head, response.headers(), framing, body);
@@ -328,12 +320,7 @@ where
         let mut response = Response::new(Body::empty());
         *response.status_mut() = refused.status;
         let framing = announce_response(&mut response, false, false);
-        let line = Line {
-            version: Version::HTTP_11,
-            kept: Some(false),
-            date: None,
-        };
-        self.begin(response, framing, line, sending);
+        self.begin(response, framing, Version::HTTP_11, Some(false), sending);
         match self.send(sending).await {
             Ok(()) => Ended::Unread,
             Err(_) => Ended::Well,

@@ -7,10 +7,8 @@ use std::time::{Duration, UNIX_EPOCH};
 use httpdate::HttpDate;
 use lb_core::time::WallClock as _;
 
+use crate::http1::Date;
 use crate::logging::SystemClock;
-
-/// A date as HTTP has it (RFC 9110 §5.6.7).
-pub(super) type Date = [u8; 29];
 
 thread_local! {
     /// The second that was written last, and its text.

@@ -3,8 +3,7 @@
 use std::fmt;
 
 use bytes::{Buf as _, Bytes};
-use http::header::EXPECT;
-use http::{HeaderMap, Method, Request, StatusCode, Uri, Version};
+use http::{Method, Request, StatusCode, Uri, Version};
 
 use super::super::decoder::Decoder;
 use super::super::fields::{self, Length, Said, Seen};
@@ -29,6 +28,8 @@ pub(crate) struct Head {
     pub(crate) kept: bool,
     /// The client waits for a `100 Continue` before it sends the body.
     pub(crate) expects: bool,
+    /// It would rather speak another protocol (RFC 9110 §7.8).
+    pub(crate) upgrade: bool,
 }
 
 /// A head that is refused.
@@ -114,12 +115,13 @@ impl HeadReader {
         let old = request.version() == Version::HTTP_10;
         Ok(Head {
             body: self.framing(&said, old)?,
-            // RFC 9112 §6.1: behind a message with both framings there is nothing to be trusted.
             kept: match old {
                 true => said.keep_alive && !said.close,
-                false => !said.close && !(said.chunked.is_some() && said.length != Length::Unsaid),
+                // RFC 9112 §6.1: behind a message with both framings there is nothing to be trusted.
+                false => !(said.close || said.chunked.is_some() && said.length != Length::Unsaid),
             },
-            expects: !old && expects(request.headers()),
+            expects: !old && said.expects,
+            upgrade: !old && said.upgrade,
             request,
         })
     }
@@ -135,12 +137,6 @@ impl HeadReader {
             (None, Length::Unsaid) => Ok(Decoder::Exact(0)),
         }
     }
-}
-
-/// RFC 9110 §10.1.1; other expectations are not for the codec to judge.
-fn expects(headers: &HeaderMap) -> bool {
-    let mut expectations = headers.get_all(EXPECT).iter();
-    expectations.any(|expected| expected.as_bytes().eq_ignore_ascii_case(b"100-continue"))
 }
 
 fn target(text: &str, bytes: &Bytes) -> Result<Uri, Refused> {

@@ -4,4 +4,4 @@ mod read;
 mod write;
 
 pub(crate) use read::{Head, HeadReader};
-pub(crate) use write::{Line, write_head};
+pub(crate) use write::{Date, Line, write_head};

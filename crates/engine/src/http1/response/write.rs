@@ -1,5 +1,6 @@
 //! The head of an answer as it is written.
 
+use http::header::DATE;
 use http::{Response, Version};
 use hyper::ext::ReasonPhrase;
 
@@ -7,17 +8,20 @@ use super::super::fields::{room, write_field};
 
 /// What the head of an answer says beside what is in it.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Line<'a> {
+pub(crate) struct Line {
     /// What the client speaks: nothing newer is for it.
     pub(crate) version: Version,
     /// Whether another request may follow; nothing where the answer switches protocols.
     pub(crate) kept: Option<bool>,
-    /// The date, where the answer has none (RFC 9110 §6.6.1).
-    pub(crate) date: Option<&'a [u8]>,
+    /// Says what the date is, for an answer that has none (RFC 9110 §6.6.1).
+    pub(crate) date: Option<fn() -> Date>,
 }
 
+/// A date as HTTP has it (RFC 9110 §5.6.7).
+pub(crate) type Date = [u8; 29];
+
 /// Writes the head as it is, with what `line` says.
-pub(crate) fn write_head<B>(response: &Response<B>, line: Line<'_>, to: &mut Vec<u8>) {
+pub(crate) fn write_head<B>(response: &Response<B>, line: Line, to: &mut Vec<u8>) {
     let (status, headers) = (response.status(), response.headers());
     let old = line.version == Version::HTTP_10;
     to.reserve(room(headers.len()));
@@ -29,7 +33,9 @@ pub(crate) fn write_head<B>(response: &Response<B>, line: Line<'_>, to: &mut Vec
         None => to.extend_from_slice(status.canonical_reason().unwrap_or_default().as_bytes()),
     }
     to.extend_from_slice(b"\r\n");
+    let mut dated = false;
     for (name, value) in headers {
+        dated |= *name == DATE;
         write_field(name.as_str(), value, to);
     }
     match line.kept {
@@ -38,9 +44,11 @@ pub(crate) fn write_head<B>(response: &Response<B>, line: Line<'_>, to: &mut Vec
         Some(true) if old => to.extend_from_slice(b"connection: keep-alive\r\n"),
         Some(true) | None => {}
     }
-    if let Some(date) = line.date {
+    if let Some(date) = line.date
+        && !dated
+    {
         to.extend_from_slice(b"date: ");
-        to.extend_from_slice(date);
+        to.extend_from_slice(&date());
         to.extend_from_slice(b"\r\n");
     }
     to.extend_from_slice(b"\r\n");
@@ -51,13 +59,13 @@ mod tests {
     use super::*;
     use http::HeaderValue;
 
-    fn written(response: &Response<()>, line: Line<'_>) -> String {
+    fn written(response: &Response<()>, line: Line) -> String {
         let mut head = Vec::new();
         write_head(response, line, &mut head);
         String::from_utf8(head).unwrap()
     }
 
-    const LINE: Line<'_> = Line {
+    const LINE: Line = Line {
         version: Version::HTTP_11,
         kept: Some(true),
         date: None,
@@ -121,10 +129,14 @@ mod tests {
         let value = HeaderValue::from_bytes("caf\u{e9}".as_bytes()).unwrap();
         response.headers_mut().insert("x", value);
         let line = Line {
-            date: Some(b"today"),
+            date: Some(|| *b"Sun, 06 Nov 1994 08:49:37 GMT"),
             ..LINE
         };
-        let head = "HTTP/1.1 200 OK\r\nx: caf\u{e9}\r\ndate: today\r\n\r\n";
+        let date = "date: Sun, 06 Nov 1994 08:49:37 GMT\r\n";
+        let head = format!("HTTP/1.1 200 OK\r\nx: caf\u{e9}\r\n{date}\r\n");
         assert_eq!(written(&response, line), head);
+        let date = HeaderValue::from_static("yesterday");
+        response.headers_mut().insert(DATE, date);
+        assert!(written(&response, line).ends_with("date: yesterday\r\n\r\n"));
     }
 }
