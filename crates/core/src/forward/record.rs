@@ -16,8 +16,8 @@ use crate::time::{Instant, Timer};
 
 /// An open record. Dropping it reports who ended the exchange: mostly a client that went away.
 pub(super) struct Record<C: Timer> {
-    /// Nothing where nobody wants to hear of it.
-    open: Option<(Arc<Shared>, Exchange)>,
+    /// Nothing where nobody wants to hear of it. Boxed, because it is moved along with the exchange, and large.
+    open: Option<Box<(Arc<Shared>, Exchange)>>,
     timer: C,
 }
 
@@ -48,7 +48,7 @@ impl<C: Timer> Record<C> {
                 decision: None,
                 end: End::ClientGone,
             };
-            (Arc::clone(shared), exchange)
+            Box::new((Arc::clone(shared), exchange))
         });
         Self {
             open,
@@ -58,7 +58,7 @@ impl<C: Timer> Record<C> {
 
     /// Another attempt begins.
     pub(super) fn attempt(&mut self, lease: &Lease) {
-        if let Some((_, exchange)) = &mut self.open {
+        if let Some((_, exchange)) = self.open.as_deref_mut() {
             exchange.attempts = exchange.attempts.saturating_add(1);
             exchange.member = Some(Arc::clone(lease.member().name()));
         }
@@ -67,14 +67,14 @@ impl<C: Timer> Record<C> {
     /// A second attempt begins beside the one that runs.
     pub(super) fn hedged(&mut self, lease: &Lease) {
         self.attempt(lease);
-        if let Some((_, exchange)) = &mut self.open {
+        if let Some((_, exchange)) = self.open.as_deref_mut() {
             exchange.hedge = Some(Hedge::Lost);
         }
     }
 
     /// Of two attempts that ran side by side this one counts; it `won` if it is the second and has an answer.
     pub(super) fn settled(&mut self, lease: &Lease, won: bool) {
-        if let Some((_, exchange)) = &mut self.open {
+        if let Some((_, exchange)) = self.open.as_deref_mut() {
             exchange.member = Some(Arc::clone(lease.member().name()));
             if won {
                 exchange.hedge = Some(Hedge::Won);
@@ -84,14 +84,14 @@ impl<C: Timer> Record<C> {
 
     /// The answer's head is there.
     pub(super) fn answered(&mut self, status: StatusCode) {
-        if let Some((_, exchange)) = &mut self.open {
+        if let Some((_, exchange)) = self.open.as_deref_mut() {
             exchange.status = Some(status);
         }
     }
 
     /// So many more bytes were handed to the client.
     pub(super) fn bytes(&mut self, count: u64) {
-        if let Some((_, exchange)) = &mut self.open {
+        if let Some((_, exchange)) = self.open.as_deref_mut() {
             exchange.body_bytes = exchange.body_bytes.saturating_add(count);
         }
     }
@@ -109,7 +109,7 @@ impl<C: Timer> Record<C> {
         body_bytes: u64,
         now: Instant,
     ) {
-        if let Some((_, exchange)) = &mut self.open {
+        if let Some((_, exchange)) = self.open.as_deref_mut() {
             exchange.reason = Some(reason);
             exchange.decision = decision;
         }
@@ -125,7 +125,8 @@ impl<C: Timer> Record<C> {
 
     /// The exchange is over; later calls do nothing.
     pub(super) fn close(&mut self, end: End, now: Instant) {
-        if let Some((shared, mut exchange)) = self.open.take() {
+        if let Some(open) = self.open.take() {
+            let (shared, mut exchange) = *open;
             exchange.duration = now.saturating_since(exchange.started);
             exchange.end = end;
             shared.observer.exchange(&exchange);
@@ -137,7 +138,7 @@ impl<C: Timer> Record<C> {
         if std::thread::panicking() {
             return End::Panicked;
         }
-        match &self.open {
+        match self.open.as_deref() {
             Some((shared, _)) if shared.is_cut() => End::Shutdown,
             _ => End::ClientGone,
         }

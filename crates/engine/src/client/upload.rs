@@ -8,7 +8,13 @@ use http::Request;
 use lb_core::body::Body;
 
 use super::failure::Broken;
-use crate::http1::{Framing, Sending, write_request};
+use crate::http1::{Framing, Gathering, Sending, write_request};
+
+/// A transport holds one piece of a body; and one that was copied would be missing from a request that goes back.
+const ONE_BY_ONE: Gathering = Gathering {
+    enough: 1,
+    small: 0,
+};
 
 /// The request of an exchange.
 pub(super) struct Upload {
@@ -22,8 +28,7 @@ impl Upload {
     /// None.
     pub(super) fn none() -> Self {
         Self {
-            // A piece that was copied would be missing from a request that goes back.
-            sending: Sending::none(0),
+            sending: Sending::none(ONE_BY_ONE),
             failed: false,
             failure: None,
         }

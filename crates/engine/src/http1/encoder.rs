@@ -130,6 +130,7 @@ const FORBIDDEN: [HeaderName; 12] = [
 
 #[cfg(test)]
 mod tests {
+    use super::super::outgoing::Gathering;
     use super::*;
     use http::HeaderValue;
 
@@ -140,7 +141,7 @@ mod tests {
         knows: bool,
     ) -> Result<String, WrongLength> {
         let mut encoder = Encoder::new(framing, &HeaderMap::new());
-        let mut to = Outgoing::copying(0);
+        let mut to = outgoing();
         for (index, piece) in pieces.iter().enumerate() {
             let last = knows && index + 1 == pieces.len();
             encoder.data(Bytes::from_static(piece.as_bytes()), last, &mut to)?;
@@ -149,6 +150,13 @@ mod tests {
             encoder.end(&mut to)?;
         }
         Ok(String::from_utf8(written(&to)).unwrap())
+    }
+
+    fn outgoing() -> Outgoing {
+        Outgoing::new(Gathering {
+            enough: 1000,
+            small: 0,
+        })
     }
 
     fn written(to: &Outgoing) -> Vec<u8> {
@@ -203,7 +211,7 @@ mod tests {
         ] {
             trailers.append(name, HeaderValue::from_static(value));
         }
-        let mut to = Outgoing::copying(0);
+        let mut to = outgoing();
         let mut encoder = Encoder::new(Framing::Chunked, &head);
         encoder.trailers(&trailers, &mut to).unwrap();
         let wire = written(&to);
@@ -213,7 +221,7 @@ mod tests {
     #[test]
     fn a_body_of_exact_length_has_no_trailers() {
         let trailers = HeaderMap::from_iter([(TE, HeaderValue::from_static("x"))]);
-        let mut to = Outgoing::copying(0);
+        let mut to = outgoing();
         assert_eq!(Encoder::Exact(0).trailers(&trailers, &mut to), Ok(()));
         assert!(to.is_empty());
         assert_eq!(

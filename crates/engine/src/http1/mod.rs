@@ -22,6 +22,7 @@ pub(crate) use decoder::{Decoded, Decoder};
 pub(crate) use fields::has_token;
 pub(crate) use framing::{Framing, announce_request, announce_response};
 pub(crate) use input::{append, poll_read};
+pub(crate) use outgoing::Gathering;
 pub(crate) use request::{
     Head as RequestHead, HeadReader as RequestReader, Refused, write_head as write_request,
 };

@@ -5,9 +5,6 @@ use std::io::IoSlice;
 
 use bytes::{Buf as _, Bytes};
 
-/// So much of a body is put together before it is written: one large write costs less than many. It is held for as long as
-/// the other side takes nothing.
-const ENOUGH: usize = 192 * 1024;
 /// So much is copied together, at most, before it is written.
 const COPIED_MAX: usize = 16 * 1024;
 /// Pieces that are written at a time.
@@ -26,19 +23,28 @@ pub(crate) struct Outgoing {
     pieces: VecDeque<(usize, Bytes)>,
     /// What is left of the pieces, in bytes.
     held: usize,
-    /// Pieces of a body up to this size are copied: a few of them cost less so than each a place of its own.
-    small: usize,
+    how: Gathering,
+}
+
+/// How much of a body is put together before it is written, if that is there: one large write costs less than many.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Gathering {
+    /// So many bytes are enough. They, and the rest of the piece with which they are, are held for as long as the other side
+    /// takes nothing.
+    pub(crate) enough: usize,
+    /// Pieces up to this size are copied: a few of them cost less so than each a place of its own.
+    pub(crate) small: usize,
 }
 
 impl Outgoing {
-    /// Nothing, behind which pieces of a body up to a size of `small` are copied.
-    pub(crate) fn copying(small: usize) -> Self {
+    /// Nothing yet.
+    pub(crate) fn new(how: Gathering) -> Self {
         Self {
             copied: Vec::new(),
             written: 0,
             pieces: VecDeque::new(),
             held: 0,
-            small,
+            how,
         }
     }
 
@@ -49,7 +55,7 @@ impl Outgoing {
 
     /// Puts a piece of a body behind everything else.
     pub(crate) fn put(&mut self, data: Bytes) {
-        if data.len() <= self.small {
+        if data.len() <= self.how.small {
             self.copied.extend_from_slice(&data);
         } else {
             self.held += data.len();
@@ -59,7 +65,9 @@ impl Outgoing {
 
     /// Is it worth waiting for more, if that is there?
     pub(crate) fn has_room(&self) -> bool {
-        self.held < ENOUGH && self.copied.len() < COPIED_MAX && self.pieces.len() < PIECES_MAX
+        self.held < self.how.enough
+            && self.copied.len() < COPIED_MAX
+            && self.pieces.len() < PIECES_MAX
     }
 
     /// Is everything written?
@@ -125,6 +133,13 @@ impl Outgoing {
 mod tests {
     use super::*;
 
+    const ENOUGH: usize = 10_000;
+
+    fn copying(small: usize) -> Outgoing {
+        let enough = ENOUGH;
+        Outgoing::new(Gathering { enough, small })
+    }
+
     fn left(outgoing: &Outgoing) -> Vec<u8> {
         outgoing.with_slices(|slices| slices.iter().flat_map(|slice| slice.to_vec()).collect())
     }
@@ -133,7 +148,7 @@ mod tests {
     fn what_is_left_shrinks_by_what_was_written_wherever_that_ends() {
         let text = b"4\r\nfour\r\n1\r\n1\r\n6\r\nsixsix\r\n0\r\n\r\n";
         for step in 1..=text.len() {
-            let mut outgoing = Outgoing::copying(1);
+            let mut outgoing = copying(1);
             for piece in ["four", "1", "sixsix"] {
                 let line = format!("{}\r\n", piece.len());
                 outgoing.framing().extend_from_slice(line.as_bytes());
@@ -155,7 +170,7 @@ mod tests {
 
     #[test]
     fn small_pieces_are_put_together_until_there_are_enough() {
-        let mut outgoing = Outgoing::copying(4);
+        let mut outgoing = copying(4);
         let mut count = 0;
         while outgoing.has_room() {
             outgoing.put(Bytes::from_static(b"four"));
@@ -169,7 +184,7 @@ mod tests {
     #[test]
     fn large_pieces_are_held_until_there_are_enough() {
         for (length, count) in [(5, PIECES_MAX), (ENOUGH / 4, 4), (ENOUGH, 1)] {
-            let mut outgoing = Outgoing::copying(4);
+            let mut outgoing = copying(4);
             assert_eq!(fill(&mut outgoing, length), count);
             assert!(outgoing.alone().is_none());
             assert_eq!(left(&outgoing).len(), length * count);
@@ -190,7 +205,7 @@ mod tests {
 
     #[test]
     fn pieces_can_be_taken_back() {
-        let mut outgoing = Outgoing::copying(0);
+        let mut outgoing = copying(0);
         outgoing.framing().extend_from_slice(b"head");
         for piece in ["1", "2"] {
             outgoing.put(Bytes::from_static(piece.as_bytes()));
@@ -201,7 +216,7 @@ mod tests {
 
     #[test]
     fn a_large_head_leaves_no_large_buffer() {
-        let mut outgoing = Outgoing::copying(0);
+        let mut outgoing = copying(0);
         outgoing.framing().resize(60_000, b'x');
         outgoing.advance(60_000);
         assert!(outgoing.framing().capacity() <= KEPT);

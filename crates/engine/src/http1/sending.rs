@@ -15,7 +15,7 @@ use lb_core::error::BodyError;
 
 use super::encoder::{Encoder, WrongLength};
 use super::framing::Framing;
-use super::outgoing::Outgoing;
+use super::outgoing::{Gathering, Outgoing};
 
 /// Pieces that are taken, and writes, before others get a turn.
 const TURN: usize = 16;
@@ -65,10 +65,10 @@ impl From<WrongLength> for Stopped {
 }
 
 impl Sending {
-    /// Nothing to send. Pieces of a body up to a size of `small` are copied behind what is to be written with them.
-    pub(crate) fn none(small: usize) -> Self {
+    /// Nothing to send.
+    pub(crate) fn none(how: Gathering) -> Self {
         Self {
-            outgoing: Outgoing::copying(small),
+            outgoing: Outgoing::new(how),
             encoder: Encoder::Exact(0),
             body: Body::empty(),
             ended: true,

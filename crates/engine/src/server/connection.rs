@@ -30,16 +30,19 @@ use super::stream::ClientStream;
 use super::watch::{Guard, Stage, Verdict};
 use crate::duplex::DuplexStream;
 use crate::http1::{
-    Framing, Limits, Line, Refused, RequestHead, RequestReader, Sending, Stopped, Stream,
-    announce_response, write_response,
+    Framing, Gathering, Limits, Line, Refused, RequestHead, RequestReader, Sending, Stopped,
+    Stream, announce_response, write_response,
 };
 use crate::logging::{Field, Level, Log, Throttle};
 use crate::rt::Net;
 
 /// How long a connection that is one too many may take for its request: others wait to be told, too.
 const BEYOND_PATIENCE: Duration = Duration::from_secs(1);
-/// Pieces of an answer up to this size are written together.
-const GATHERED: usize = 4 * 1024;
+/// How an answer is written.
+const GATHERING: Gathering = Gathering {
+    enough: 192 * 1024,
+    small: 4 * 1024,
+};
 
 /// What all connections of a worker have in common.
 pub(crate) struct Site<T, C> {
@@ -154,7 +157,7 @@ where
     /// Reads requests and answers them.
     async fn converse(&self) -> Ended {
         let mut reader = RequestReader::new(self.site.limits);
-        let mut sending = Sending::none(GATHERED);
+        let mut sending = Sending::none(GATHERING);
         loop {
             match poll_fn(|cx| self.link.poll_head(&mut reader, cx)).await {
                 Ok(Some(head)) => {

@@ -79,9 +79,19 @@ fn takes(step: usize, left: usize) -> Takes {
     }
 }
 
+fn one_by_one() -> Sending {
+    let (enough, small) = (1, 0);
+    Sending::none(Gathering { enough, small })
+}
+
+fn gathering() -> Sending {
+    let (enough, small) = (100, 4);
+    Sending::none(Gathering { enough, small })
+}
+
 fn begun(body: Body, framing: Framing) -> Sending {
     begun_by(
-        Sending::none(0),
+        one_by_one(),
         Request::post("/").body(body).unwrap(),
         framing,
     )
@@ -231,7 +241,7 @@ fn trailers_are_waited_for_although_no_data_is_left() {
     let mut request = Request::post("/").header("trailer", "x-sum");
     request = request.header("transfer-encoding", "chunked");
     let request = request.body(body).unwrap();
-    let mut sending = begun_by(Sending::none(0), request, Framing::Chunked);
+    let mut sending = begun_by(one_by_one(), request, Framing::Chunked);
     let mut stream = takes(usize::MAX, usize::MAX);
     feed.unbounded_send(data("all")).unwrap();
     assert!(poll(&mut sending, &mut stream).is_pending());
@@ -297,7 +307,7 @@ fn what_is_there_is_written_at_once() {
     }
     drop(feed);
     let request = Request::post("/").body(body).unwrap();
-    let mut sending = begun_by(Sending::none(4), request, Framing::Chunked);
+    let mut sending = begun_by(gathering(), request, Framing::Chunked);
     let mut stream = Writes::default();
     let mut cx = Context::from_waker(Waker::noop());
     assert!(sending.poll(&mut stream, &mut cx).is_ready());
@@ -312,7 +322,7 @@ fn what_came_before_a_failure_can_still_be_written() {
         feed.unbounded_send(frame).unwrap();
     }
     let request = Request::post("/").body(body).unwrap();
-    let mut sending = begun_by(Sending::none(4), request, Framing::Exact(9));
+    let mut sending = begun_by(gathering(), request, Framing::Exact(9));
     let mut stream = takes(usize::MAX, usize::MAX);
     let failed = poll(&mut sending, &mut stream);
     assert!(matches!(failed, Poll::Ready(Err(Stopped::Body(_)))));
