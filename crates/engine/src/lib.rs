@@ -1,7 +1,7 @@
 //! An HTTP/1.1 load balancer over any async runtime.
 //!
-//! `lb-core` decides; this crate speaks HTTP (to clients over hyper, to servers by a codec of its own), composes the proxy and
-//! owns its command line. A [`Runtime`] brings sockets, sleep, tasks and threads.
+//! `lb-core` decides; this crate speaks HTTP, composes the proxy and owns its command line. A [`Runtime`] brings sockets, sleep,
+//! tasks and threads.
 
 mod alarm;
 pub mod app;

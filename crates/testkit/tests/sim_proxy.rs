@@ -1,4 +1,4 @@
-//! The whole balancer, hyper inside, in virtual time.
+//! The whole balancer in virtual time.
 
 use std::net::SocketAddr;
 use std::time::Duration;

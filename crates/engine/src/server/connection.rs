@@ -158,8 +158,9 @@ where
     async fn converse(&self) -> Ended {
         let mut reader = RequestReader::new(self.site.limits);
         let mut sending = Sending::none(GATHERING);
+        let now = || self.site.timer.now();
         loop {
-            match poll_fn(|cx| self.link.poll_head(&mut reader, cx)).await {
+            match poll_fn(|cx| self.link.poll_head(&mut reader, now, cx)).await {
                 Ok(Some(head)) => {
                     if let Some(ended) = self.exchange(head, &mut sending).await {
                         return ended;
@@ -174,7 +175,7 @@ where
     /// Answers one request; nothing, if another may follow.
     async fn exchange(&self, head: RequestHead, sending: &mut Sending) -> Option<Ended> {
         let (site, link) = (self.site, &self.link);
-        link.watched.enter(Stage::Busy, site.timer.now());
+        link.watched.run();
         let old = head.request.version() == Version::HTTP_10;
         let to_head = *head.request.method() == Method::HEAD;
         let kept = head.kept;
@@ -227,7 +228,7 @@ where
         }
         let settled = link.settle();
         let begun = settled && link.has_input();
-        link.watched.rest(site.timer.now(), begun);
+        link.watched.rest(site.timer.now());
         match settled && !begun {
             _ if settled && kept => None,
             true => Some(Ended::Well),

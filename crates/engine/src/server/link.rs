@@ -11,6 +11,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use futures::io::{AsyncRead, AsyncWrite};
+use lb_core::time::Instant;
 
 use super::watch::Watched;
 use crate::http1::{
@@ -94,10 +95,12 @@ impl<S> Link<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
-    /// The head of the next request; none when there will be no more, or when nobody wants one that has not begun.
+    /// The head of the next request; none when there will be no more, or when nobody wants one that has not begun. `now` is
+    /// asked for when a part of it is there.
     pub(super) fn poll_head(
         &self,
         reader: &mut RequestReader,
+        now: impl Fn() -> Instant,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Option<RequestHead>, Refused>> {
         let mut wire = self.wire();
@@ -105,7 +108,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
             if let Some(head) = reader.read(&mut wire.input)? {
                 return Poll::Ready(Ok(Some(head)));
             }
-            if wire.input.is_empty() && self.watched.is_unwanted() {
+            if !wire.input.is_empty() {
+                self.watched.head_begun(&now);
+            } else if self.watched.is_unwanted() {
                 return Poll::Ready(Ok(None));
             }
             // How a connection ends makes no difference here.

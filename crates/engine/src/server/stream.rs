@@ -1,4 +1,4 @@
-//! The client's stream: it tells the watch what moves.
+//! The client's stream: it tells the watch when the client takes nothing.
 
 use std::io;
 use std::pin::Pin;
@@ -42,19 +42,13 @@ impl<S, C: Timer> ClientStream<S, C> {
     }
 }
 
-impl<S: AsyncRead + Unpin, C: Timer> AsyncRead for ClientStream<S, C> {
+impl<S: AsyncRead + Unpin, C> AsyncRead for ClientStream<S, C> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut [u8],
     ) -> Poll<io::Result<usize>> {
-        let this = &mut *self;
-        // Whether it is bytes or the end that arrives makes no difference to a deadline.
-        let result = Pin::new(&mut this.inner).poll_read(cx, buf);
-        if result.is_ready() {
-            this.watched.bytes_arrived(|| this.timer.now());
-        }
-        result
+        Pin::new(&mut self.inner).poll_read(cx, buf)
     }
 }
 

@@ -171,19 +171,25 @@ impl Watched {
         }
     }
 
-    /// The exchange is over; some of the next head may be there.
-    pub(crate) fn rest(&self, now: Instant, begun: bool) {
+    /// A request is there as a whole: an exchange runs.
+    pub(crate) fn run(&self) {
+        // Since when it does matters to nobody.
+        self.stage.store(Stage::Busy as u8, Ordering::Relaxed);
+    }
+
+    /// The exchange is over.
+    pub(crate) fn rest(&self, now: Instant) {
         let never = Instant::NEVER.as_nanos();
         if self.until.load(Ordering::Relaxed) != never {
             self.until.store(never, Ordering::Relaxed);
         }
-        self.enter(if begun { Stage::Head } else { Stage::Idle }, now);
+        self.enter(Stage::Idle, now);
     }
 
-    /// Bytes arrived: a head has begun, unless a request runs.
+    /// A part of a head is there.
     ///
     /// The deadline of a fresh connection's head runs from the accept on, so its `since` stays.
-    pub(crate) fn bytes_arrived(&self, now: impl FnOnce() -> Instant) {
+    pub(crate) fn head_begun(&self, now: impl FnOnce() -> Instant) {
         match self.stage() {
             Stage::Fresh => self.stage.store(Stage::Head as u8, Ordering::Relaxed),
             Stage::Idle => self.enter(Stage::Head, now()),
@@ -404,14 +410,14 @@ mod tests {
     fn the_limit_of_an_exchange_cuts_it_and_says_nothing_about_the_next() {
         let connection = Watched::new(at(0));
         let verdict = |second| judge(connection.situation(), &PATIENCE, None, at(second));
-        connection.enter(Stage::Busy, at(1));
+        connection.run();
         connection.end_by(Instant::NEVER);
         assert_eq!(verdict(1_000), Verdict::Keep);
         connection.end_by(at(5));
         assert_eq!((verdict(4), verdict(5)), (Verdict::Keep, Verdict::Cut));
-        connection.rest(at(4), false);
+        connection.rest(at(4));
         assert_eq!(verdict(6), Verdict::Keep);
-        connection.enter(Stage::Busy, at(7));
+        connection.run();
         assert_eq!(verdict(1_000), Verdict::Keep, "its answer has not come");
     }
 
@@ -445,7 +451,7 @@ mod tests {
     #[test]
     fn the_deadline_of_the_first_head_runs_from_the_accept_on() {
         let connection = Watched::new(at(0));
-        connection.bytes_arrived(|| at(9));
+        connection.head_begun(|| at(9));
         assert_eq!(connection.stage(), Stage::Head);
         assert_eq!(
             judge(connection.situation(), &PATIENCE, None, at(10)),
@@ -456,10 +462,10 @@ mod tests {
     #[test]
     fn the_deadline_of_a_later_head_runs_from_its_first_byte_on() {
         let connection = Watched::new(at(0));
-        connection.enter(Stage::Busy, at(1));
+        connection.run();
         connection.enter(Stage::Idle, at(2));
-        connection.bytes_arrived(|| at(50));
-        connection.bytes_arrived(|| at(58));
+        connection.head_begun(|| at(50));
+        connection.head_begun(|| at(58));
         assert_eq!(
             judge(connection.situation(), &PATIENCE, None, at(59)),
             Verdict::Keep
@@ -474,7 +480,7 @@ mod tests {
     fn a_connection_is_watched_until_its_guard_goes() {
         let watch = Arc::new(Watch::default());
         let (first, second) = (watch.add(at(0)), watch.add(at(0)));
-        first.connection.enter(Stage::Busy, at(1));
+        first.connection.run();
         assert_eq!(watch.cut_all(), 1);
         drop(first);
         assert_eq!(watch.lock().open.len(), 1);

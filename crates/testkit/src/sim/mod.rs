@@ -2,7 +2,7 @@
 //!
 //! Everything runs on one thread in virtual time, so a minute of traffic takes milliseconds, and a failure is replayed
 //! exactly by its seed: the failing run prints it, `LB_SIM_SEED=… cargo test …` runs it again, and `LB_SIM_TRACE=1`
-//! prints every event. It simulates the runtime and the network, not HTTP: hyper and all of the engine run inside.
+//! prints every event. It simulates the runtime and the network, not HTTP: all of the engine runs inside.
 //!
 //! ```
 //! use std::time::Duration;

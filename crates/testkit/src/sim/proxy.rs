@@ -1,4 +1,4 @@
-//! The whole balancer in the world: the engine's own composition, hyper inside, on a simulated host.
+//! The whole balancer in the world: the engine's own composition, on a simulated host.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
