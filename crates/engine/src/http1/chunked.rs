@@ -45,6 +45,8 @@ enum State {
     TrailerLf,
     EndLf,
     End,
+    /// A rule was broken: nobody knows where anything begins from there on.
+    Broken(Invalid),
 }
 
 impl Chunked {
@@ -61,10 +63,19 @@ impl Chunked {
     }
 
     pub(super) fn decode(&mut self, input: &mut Bytes) -> Result<Decoded, Invalid> {
+        let decoded = self.find(input);
+        if let Err(rule) = decoded {
+            self.state = State::Broken(rule);
+        }
+        decoded
+    }
+
+    fn find(&mut self, input: &mut Bytes) -> Result<Decoded, Invalid> {
         self.skip_framing(input)?;
         match self.state {
             State::End if !self.trailers.is_empty() => self.take_trailers().map(Decoded::Trailers),
             State::End => Ok(Decoded::End),
+            State::Broken(rule) => Err(rule),
             State::Data if !input.is_empty() => {
                 let data = split(input, &mut self.left);
                 if self.left == 0 {
@@ -111,6 +122,7 @@ impl Chunked {
             (TrailerLf, b'\n') => self.trailer_line(byte)?,
             (EndLf, b'\n') => End,
             (SizeLf | TrailerLf | EndLf, _) => return Err(Invalid("a bare CR")),
+            (Broken(rule), _) => return Err(rule),
             // Not framing.
             (Data | End, _) => self.state,
         })
