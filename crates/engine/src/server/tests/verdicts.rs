@@ -1,0 +1,56 @@
+//! What becomes of a connection that the watch wants to end.
+
+use super::*;
+
+const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+
+/// A connection that has served one request, and that the watch has wanted to end since.
+fn unwanted() -> World {
+    let mut world = World::new();
+    world.send(GET);
+    world.answer(ok("one"));
+    world.news();
+    world
+}
+
+#[test]
+fn a_connection_that_has_rested_for_too_long_is_closed() {
+    let mut world = unwanted();
+    assert!(!world.wait(PATIENCE.idle / 2));
+    assert!(world.wait(PATIENCE.idle));
+    let wire = world.wire();
+    assert!(wire.dropped && !wire.reset && wire.received.is_empty());
+}
+
+#[test]
+fn a_head_that_does_not_end_is_cut() {
+    let mut world = World::new();
+    world.send(&GET[..9]);
+    assert!(world.wait(PATIENCE.head));
+    assert_eq!(world.received(), "");
+    let mut world = unwanted();
+    world.send(&GET[..9]);
+    assert!(!world.wait(PATIENCE.head / 2));
+    assert!(world.wait(PATIENCE.head / 2));
+    assert_eq!(world.received(), "");
+}
+
+#[test]
+fn a_backend_may_take_longer_than_a_client() {
+    let mut world = World::new();
+    world.send(GET);
+    assert!(!world.wait(PATIENCE.head * 2));
+    assert!(!world.answer(ok("late")));
+    assert_eq!(world.received(), ok_as_sent("late", ""));
+}
+
+#[test]
+fn a_client_that_takes_nothing_of_its_answer_is_reset() {
+    let mut world = World::new();
+    world.take_only(10);
+    world.send(GET);
+    assert!(!world.answer(ok("ok")));
+    assert!(!world.wait(PATIENCE.write / 2));
+    assert!(world.wait(PATIENCE.write));
+    assert!(world.wire().reset);
+}
