@@ -211,8 +211,9 @@ where
         self.begin(response, framing, version, kept_or_switched, sending);
         match self.send(sending).await {
             Ok(()) => {}
-            // Without chunks nothing but a reset tells an HTTP/1.0 client that a body was cut.
-            Err(Stopped::Body(_) | Stopped::Length) if old => return Some(Ended::Broken),
+            // Without chunks nothing but a reset tells an HTTP/1.0 client that a body was cut. It may read on, also where it
+            // has closed its side.
+            Err(_) if old => return Some(Ended::Broken),
             Err(_) => return Some(Ended::Well),
         }
         if let Some(tunnel) = tunnel {

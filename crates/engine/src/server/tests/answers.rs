@@ -119,3 +119,14 @@ fn a_client_that_closes_its_side_ends_an_answer_that_is_under_way() {
     assert!(world.close());
     assert!(world.received().ends_with("6\r\na part\r\n"));
 }
+
+#[test]
+fn an_http_10_client_that_closes_its_side_meanwhile_does_not_take_a_part_for_the_whole() {
+    let (mut world, pieces) = (World::new(), Pieces::default());
+    world.send(OLD);
+    pieces.put(Piece::Data("a part"));
+    assert!(!world.answer(pieces.answer()));
+    assert!(world.close());
+    assert!(world.received().ends_with("\r\n\r\na part"));
+    assert!(world.wire().reset);
+}
