@@ -32,8 +32,8 @@ struct Wire<S> {
     stream: Option<S>,
     /// What was read, and belongs to nobody yet.
     input: Bytes,
-    /// How many requests have begun.
-    begun: u64,
+    /// Which request runs: each has a number, and none is between two of them.
+    number: u64,
     /// Finds the body of the last one, until that has ended.
     body: Option<Decoder>,
     /// Nobody wants the rest of that body.
@@ -74,7 +74,7 @@ impl<S> Link<S> {
             wire: Mutex::new(Wire {
                 stream: Some(stream),
                 input: Bytes::new(),
-                begun: 0,
+                number: 0,
                 body: None,
                 given_up: false,
                 expects: false,
@@ -118,21 +118,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
     /// A request begins, whose body `decoder` finds; its number.
     pub(super) fn begin(&self, decoder: Decoder, expects: bool) -> u64 {
         let mut wire = self.wire();
-        wire.begun += 1;
+        wire.number += 1;
         wire.expects = expects;
         wire.given_up = false;
         wire.body = (!decoder.is_at_end()).then_some(decoder);
-        wire.begun
+        wire.number
     }
 
-    /// What comes next in the body of the request with this number. Behind its exchange it finds nothing of another's.
+    /// What comes next in the body of the request with this number. Behind its exchange there is nothing for it.
     pub(super) fn poll_body(
         &self,
         number: u64,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Decoded, Broken>> {
         let mut wire = self.wire();
-        if wire.begun != number {
+        if wire.number != number {
             return Poll::Ready(Err(Broken::Closed));
         }
         loop {
@@ -153,7 +153,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
     /// The rest of the body of the request with this number is not wanted.
     pub(super) fn give_up(&self, number: u64) {
         let mut wire = self.wire();
-        wire.given_up |= wire.begun == number;
+        wire.given_up |= wire.number == number;
     }
 
     /// Is the rest of a body in the way, that nobody wants and that is not here as a whole?
@@ -164,7 +164,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
 
     /// The exchange is over: can the next request be found?
     pub(super) fn settle(&self) -> bool {
-        self.wire().skip_body()
+        let mut wire = self.wire();
+        // What is skipped must not be missing where somebody still reads.
+        wire.number += 1;
+        wire.skip_body()
     }
 
     /// Has something of a request come that is not read?

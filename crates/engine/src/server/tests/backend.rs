@@ -22,6 +22,8 @@ pub(super) struct Desk {
     pub(super) body: Option<Body>,
     /// Whether it reads bodies.
     pub(super) reads: bool,
+    /// Whether it keeps a body behind its answer.
+    pub(super) keeps: bool,
     /// What it read.
     pub(super) came: Vec<u8>,
     /// Requests of which nobody waited for the answer.
@@ -103,7 +105,10 @@ impl Transport for ByHand {
         });
         let answer = answer.await;
         waiting.0 = None;
-        self.desk().body = None;
+        let mut desk = self.desk();
+        if !desk.keeps {
+            desk.body = None;
+        }
         Ok(answer)
     }
 

@@ -1,5 +1,7 @@
 //! The bodies of requests: those that are read, those that nobody wants, and those that somebody wants too long.
 
+use lb_core::error::BodyCause;
+
 use super::*;
 
 const NEXT: &str = "GET /next HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -122,4 +124,33 @@ fn a_go_ahead_that_is_half_written_comes_before_the_answer() {
         world.received(),
         GO_AHEAD.to_owned() + &ok_as_sent("no", CLOSE)
     );
+}
+
+#[test]
+fn a_body_that_outlives_its_exchange_does_not_look_whole_and_has_nothing_of_the_next_request() {
+    for body in [
+        post("Content-Length: 5\r\n", "hello"),
+        post("Transfer-Encoding: chunked\r\n", "5\r\nhello\r\n0\r\n\r\n"),
+    ] {
+        let mut world = World::new();
+        world.desk().keeps = true;
+        world.send(&body);
+        assert!(!world.answer(ok("one")));
+        let mut kept = world.desk().body.take();
+        let mut read = |world: &World| {
+            let mut desk = world.desk();
+            std::mem::swap(&mut desk.body, &mut kept);
+            let read = desk.read(&mut Context::from_waker(Waker::noop()));
+            std::mem::swap(&mut desk.body, &mut kept);
+            (read, desk.came.len())
+        };
+        assert_eq!(read(&world), (Some(Err(BodyCause::Closed)), 0));
+        world.send(&post("Content-Length: 6\r\n", "second"));
+        assert_eq!(world.desk().requests.len(), 2);
+        drop(kept);
+        world.desk().reads = true;
+        world.desk().wake();
+        world.step();
+        assert_eq!(world.desk().came, b"second");
+    }
 }
