@@ -196,12 +196,12 @@ where
         };
         link.watched.end_by(until);
         let framing = announce_response(&mut response, to_head, old);
-        let kept = kept
+        let kept = link.begin_answer()
+            && kept
             && framing != Framing::UntilClose
             && !site.drain.has_reached(Phase::Announced)
             && !self.downstream.is_too_many()
-            && !link.watched.is_unwanted()
-            && !link.is_blocked();
+            && !link.watched.is_unwanted();
         let version = if old {
             Version::HTTP_10
         } else {

@@ -156,10 +156,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         wire.given_up |= wire.number == number;
     }
 
-    /// Is the rest of a body in the way, that nobody wants and that is not here as a whole?
-    pub(super) fn is_blocked(&self) -> bool {
+    /// An answer begins: as far as is known, can the next request be found behind it? Not where the rest of a body that nobody
+    /// wants is still to come, nor where the client was not told to go ahead: it is too late to tell it in the middle of the
+    /// answer, and nobody knows whether the body will come.
+    pub(super) fn begin_answer(&self) -> bool {
         let mut wire = self.wire();
-        wire.given_up && !wire.skip_body()
+        let waits = mem::take(&mut wire.expects) && wire.body.is_some() && wire.input.is_empty();
+        !waits && (!wire.given_up || wire.skip_body())
     }
 
     /// The exchange is over: can the next request be found?

@@ -154,3 +154,16 @@ fn a_body_that_outlives_its_exchange_does_not_look_whole_and_has_nothing_of_the_
         assert_eq!(world.desk().came, b"second");
     }
 }
+
+#[test]
+fn a_client_that_waits_and_is_answered_instead_is_not_asked_for_its_body_then() {
+    let (mut world, pieces) = (World::new(), super::backend::Pieces::default());
+    world.desk().keeps = true;
+    world.send(&post("Content-Length: 5\r\nExpect: 100-continue\r\n", ""));
+    assert!(!world.answer(pieces.answer()));
+    let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n";
+    assert_eq!(world.news(), head);
+    let mut context = Context::from_waker(Waker::noop());
+    assert_eq!(world.desk().read(&mut context), None);
+    assert_eq!(world.news(), "", "it would be in the middle of the answer");
+}
