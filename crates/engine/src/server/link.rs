@@ -178,11 +178,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         !self.wire().input.is_empty()
     }
 
-    /// While an exchange runs whose request has come as a whole: has the client gone?
+    /// While an exchange runs whose request has come as a whole, read or not: has the client gone?
     pub(super) fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut wire = self.wire();
         // Of a client that sends ahead it is not known before its next request is read.
-        while wire.body.is_none() && wire.input.is_empty() {
+        while wire.has_one_request() {
             if !ready!(wire.poll_more(cx)).unwrap_or_default() {
                 return Poll::Ready(());
             }
@@ -216,6 +216,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         let came = !more.is_empty();
         append(&mut self.input, more);
         Poll::Ready(Ok(came))
+    }
+
+    /// Is what is here the rest of the request that runs, all of it and nothing else?
+    fn has_one_request(&self) -> bool {
+        let left = self.body.as_ref().map_or(Some(0), Decoder::left);
+        left == Some(self.input.len() as u64)
     }
 
     fn decode(&mut self) -> Result<Decoded, Invalid> {

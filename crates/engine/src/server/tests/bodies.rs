@@ -167,3 +167,11 @@ fn a_client_that_waits_and_is_answered_instead_is_not_asked_for_its_body_then() 
     assert_eq!(world.desk().read(&mut context), None);
     assert_eq!(world.news(), "", "it would be in the middle of the answer");
 }
+
+#[test]
+fn a_client_that_leaves_is_noticed_also_while_its_whole_body_waits_to_be_read() {
+    let mut world = World::new();
+    assert!(!world.send(&post("Content-Length: 5\r\n", "hello")));
+    assert!(world.close());
+    assert_eq!(world.desk().cancelled, 1);
+}
