@@ -21,6 +21,7 @@ use lb_core::time::{Instant, Timer};
 use lb_core::transport::Transport;
 use lb_core::upgrade::{Duplex, UpgradeHandle};
 
+use super::accept::let_others_run;
 use super::date;
 use super::drain::{Drain, Phase};
 use super::linger::linger;
@@ -38,6 +39,8 @@ use crate::rt::Net;
 
 /// How long a connection that is one too many may take for its request: others wait to be told, too.
 const BEYOND_PATIENCE: Duration = Duration::from_secs(1);
+/// Requests that a client has sent ahead and that are answered before other connections have their turn.
+const IN_A_ROW: u32 = 16;
 /// Pieces of an answer up to this size are written together.
 const GATHERED: usize = 4 * 1024;
 
@@ -155,11 +158,21 @@ where
     async fn converse(&self) -> Ended {
         let mut reader = RequestReader::new(self.site.limits);
         let mut sending = Sending::none(GATHERED);
+        let mut in_a_row = 0;
         loop {
             match poll_fn(|cx| self.link.poll_head(&mut reader, cx)).await {
                 Ok(Some(head)) => {
                     if let Some(ended) = self.exchange(head, &mut sending).await {
                         return ended;
+                    }
+                    in_a_row = if self.link.has_input() {
+                        in_a_row + 1
+                    } else {
+                        0
+                    };
+                    if in_a_row == IN_A_ROW {
+                        in_a_row = 0;
+                        let_others_run().await;
                     }
                 }
                 Ok(None) => return Ended::Well,

@@ -58,3 +58,20 @@ fn a_client_that_sends_ahead_of_an_answer_that_is_the_last_is_let_read_that() {
     assert!(world.close());
     assert_eq!(world.desk().requests, ["GET /1"]);
 }
+
+#[test]
+fn a_client_that_sends_more_than_its_share_lets_others_run() {
+    let mut world = World::new();
+    // Nobody has to be asked for the answer.
+    let refused = "GET / HTTP/1.1\r\n\r\n";
+    world.wire().to_server.extend(refused.repeat(1_000).bytes());
+    let waker = Waker::from(world.woken.clone());
+    let mut polls = 0;
+    while world.woken.0.swap(false, Ordering::SeqCst) {
+        let mut context = Context::from_waker(&waker);
+        assert!(world.connection.as_mut().poll(&mut context).is_pending());
+        polls += 1;
+    }
+    assert_eq!(world.received().matches("HTTP/1.1 400").count(), 1_000);
+    assert!(polls > 50, "{polls}");
+}
