@@ -105,11 +105,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
             if let Some(head) = reader.read(&mut wire.input)? {
                 return Poll::Ready(Ok(Some(head)));
             }
-            if wire.input.is_empty() && self.watched.is_unwanted() {
+            let more = wire.poll_more(cx);
+            // Asked behind the try: what has come by then is answered yet.
+            if more.is_pending() && wire.input.is_empty() && self.watched.is_unwanted() {
                 return Poll::Ready(Ok(None));
             }
             // How a connection ends makes no difference here.
-            if !ready!(wire.poll_more(cx)).unwrap_or_default() {
+            if !ready!(more).unwrap_or_default() {
                 return Poll::Ready(Ok(None));
             }
         }

@@ -54,3 +54,17 @@ fn a_client_that_takes_nothing_of_its_answer_is_reset() {
     assert!(world.wait(PATIENCE.write));
     assert!(world.wire().reset);
 }
+
+#[test]
+fn a_request_that_has_come_when_its_connection_is_to_be_closed_is_answered_as_the_last() {
+    let (whole, half) = (GET, &GET[..9]);
+    for sent in [whole, half] {
+        let mut world = unwanted();
+        // It comes after the watch has looked, and before the connection hears of that.
+        world.wire().to_server.extend(sent.bytes());
+        assert!(!world.wait(PATIENCE.idle));
+        assert!(!world.send(&GET[sent.len()..]));
+        assert!(world.answer(ok("two")));
+        assert_eq!(world.news(), ok_as_sent("two", CLOSE));
+    }
+}
