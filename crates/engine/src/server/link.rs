@@ -172,7 +172,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         let mut wire = self.wire();
         // What is skipped must not be missing where somebody still reads.
         wire.number += 1;
-        wire.skip_body()
+        let skipped = wire.skip_body();
+        if wire.input.is_empty() {
+            // Also the end of a buffer holds it.
+            wire.input = Bytes::new();
+        }
+        skipped
     }
 
     /// Has something of a request come that is not read?
@@ -311,5 +316,38 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Writer<'_, S> {
 
     fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.poll_with(cx, |stream, cx| stream.poll_close(cx))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http1::Limits;
+    use crate::server::watch::Watch;
+    use futures::io::Cursor;
+    use lb_core::time::Instant;
+    use std::task::Waker;
+
+    #[test]
+    fn a_connection_at_rest_holds_nothing_of_what_it_has_read() {
+        let guard = Arc::new(Watch::default()).add(Instant::NEVER);
+        let text = b"GET / HTTP/1.1\r\nx: y\r\n\r\n".to_vec();
+        let link = Link::new(Cursor::new(text), guard.connection.clone());
+        let limits = Limits {
+            bytes: 8192,
+            fields: 100,
+        };
+        let mut cx = Context::from_waker(Waker::noop());
+        let Poll::Ready(head) = link.poll_head(&mut RequestReader::new(limits), &mut cx) else {
+            panic!("it is there");
+        };
+        let head = head.unwrap().unwrap();
+        link.begin(head.body, head.expects);
+        drop(head.request);
+        assert!(link.settle());
+        assert!(
+            !link.wire().input.is_unique(),
+            "a buffer of which nobody else has any"
+        );
     }
 }
