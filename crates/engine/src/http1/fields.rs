@@ -99,6 +99,8 @@ pub(super) fn room(fields: usize) -> usize {
 #[derive(Debug, Default)]
 pub(super) struct Said {
     pub(super) length: Length,
+    /// `Content-Length` is a list somewhere, if only of equal values.
+    pub(super) lengths: bool,
     /// Whether the last coding is `chunked`, if there is any.
     pub(super) chunked: Option<bool>,
     pub(super) close: bool,
@@ -115,6 +117,7 @@ impl Said {
     fn note(&mut self, name: &HeaderName, value: &HeaderValue) {
         if *name == CONTENT_LENGTH {
             self.length = self.length.and(value);
+            self.lengths |= value.as_bytes().contains(&b',');
         } else if *name == TRANSFER_ENCODING {
             let codings = value.to_str().unwrap_or_default();
             let last = codings.rsplit(',').next().unwrap_or_default();
