@@ -124,7 +124,7 @@ impl Said {
             self.chunked = Some(is(last.as_bytes(), "chunked"));
         } else if *name == CONNECTION {
             self.close |= has_token(value, "close");
-            self.keep_alive |= has_token(value, "keep-alive");
+            self.keep_alive |= value.to_str().is_ok() && has_token(value, "keep-alive");
         } else if *name == KEEP_ALIVE {
             self.how_long = Some(value.clone());
         } else if *name == UPGRADE {

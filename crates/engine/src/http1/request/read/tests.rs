@@ -114,6 +114,10 @@ fn a_connection_is_kept_as_its_version_has_it() {
     for (text, kept) in table {
         assert_eq!(head(&format!("GET / {text}\r\n")).kept, kept, "{text}");
     }
+    // What is no list of tokens asks for nothing.
+    let text = b"GET / HTTP/1.0\r\nconnection: keep-alive, \xff\r\n\r\n";
+    let (head, _) = read_by(text.len(), text).unwrap().unwrap();
+    assert!(!head.kept);
 }
 
 #[test]
