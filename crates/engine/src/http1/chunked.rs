@@ -15,6 +15,9 @@ const EXTENSIONS_MAX: usize = 16 * 1024;
 /// Digits of a size; more of them could only be zeros.
 const DIGITS_MAX: u32 = 16;
 
+/// What ends a trailer section.
+const LAST_LINE: &[u8] = b"\r\n";
+
 /// Finds the data in chunks, and the trailers behind them.
 #[derive(Debug)]
 pub(crate) struct Chunked {
@@ -157,10 +160,10 @@ impl Chunked {
     }
 
     fn trailer(&mut self, byte: u8, next: State) -> Result<State, Invalid> {
-        if self.trailers.len() >= self.limits.bytes {
+        self.trailers.push(byte);
+        if self.trailers.len() + LAST_LINE.len() >= self.limits.bytes {
             return Err(TRAILERS);
         }
-        self.trailers.push(byte);
         Ok(next)
     }
 
@@ -174,7 +177,7 @@ impl Chunked {
 
     fn take_trailers(&mut self) -> Result<HeaderMap, Invalid> {
         let mut section = std::mem::take(&mut self.trailers);
-        section.extend_from_slice(b"\r\n");
+        section.extend_from_slice(LAST_LINE);
         let mut room = vec![httparse::EMPTY_HEADER; self.lines];
         let fields = match httparse::parse_headers(&section, &mut room) {
             Ok(httparse::Status::Complete((size, fields))) if size == section.len() => fields,

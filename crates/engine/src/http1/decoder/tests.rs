@@ -171,6 +171,11 @@ fn trailers_are_few_small_and_strict() {
         let text = format!("0\r\n{trailers}\r\n");
         assert!(chunked(&text).is_err(), "{trailers:?}");
     }
+    for (size, fits) in [(1023, true), (1024, false)] {
+        let section = format!("x: {}\r\n\r\n", "y".repeat(size - 7));
+        assert_eq!(section.len(), size);
+        assert_eq!(chunked(&format!("0\r\n{section}")).is_ok(), fits);
+    }
     assert!(
         chunked(&format!("0\r\n{}\r\n", "x: y\r\n".repeat(3)))
             .unwrap()
