@@ -39,7 +39,7 @@ use crate::rt::Net;
 
 /// How long a connection that is one too many may take for its request: others wait to be told, too.
 const BEYOND_PATIENCE: Duration = Duration::from_secs(1);
-/// Requests that a client has sent ahead and that are answered before other connections have their turn.
+/// Requests that need not be waited for and that are answered before other connections have their turn.
 const IN_A_ROW: u32 = 16;
 /// Pieces of an answer up to this size are written together.
 const GATHERED: usize = 4 * 1024;
@@ -160,16 +160,19 @@ where
         let mut sending = Sending::none(GATHERED);
         let mut in_a_row = 0;
         loop {
-            match poll_fn(|cx| self.link.poll_head(&mut reader, cx)).await {
+            let head = poll_fn(|cx| {
+                let head = self.link.poll_head(&mut reader, cx);
+                if head.is_pending() {
+                    in_a_row = 0;
+                }
+                head
+            });
+            match head.await {
                 Ok(Some(head)) => {
                     if let Some(ended) = self.exchange(head, &mut sending).await {
                         return ended;
                     }
-                    in_a_row = if self.link.has_input() {
-                        in_a_row + 1
-                    } else {
-                        0
-                    };
+                    in_a_row += 1;
                     if in_a_row == IN_A_ROW {
                         in_a_row = 0;
                         let_others_run().await;

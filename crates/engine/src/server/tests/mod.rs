@@ -40,6 +40,7 @@ struct World {
     wire: Arc<Mutex<Wire>>,
     backend: ByHand,
     timer: HandTimer,
+    drain: Arc<Drain>,
     watch: Arc<Watch>,
     connection: BoxFuture<'static, ()>,
     sweep: BoxFuture<'static, Infallible>,
@@ -104,7 +105,7 @@ impl World {
         let guard = watch.add(timer.now());
         let end = End(wire.clone());
         let sweep = {
-            let (watch, timer) = (watch.clone(), timer.clone());
+            let (watch, drain, timer) = (watch.clone(), drain.clone(), timer.clone());
             Box::pin(async move { watch.sweep(PATIENCE, &drain, &timer).await })
         };
         Self {
@@ -112,6 +113,7 @@ impl World {
             wire,
             backend,
             timer,
+            drain,
             watch,
             sweep,
             woken: Arc::new(Woken(AtomicBool::new(true))),
