@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
+use std::mem;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
@@ -10,7 +11,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body::{Body as _, Frame};
 use lb_core::body::Body;
-use lb_core::error::{BodyCause, BodyError, TransportError};
+use lb_core::error::{BodyCause, BodyError, Cause, Phase, TransportError};
 use lb_core::transport::{Attempt, Capabilities, Transport};
 
 /// What came to the backend, and what it is to do.
@@ -22,6 +23,8 @@ pub(super) struct Desk {
     pub(super) body: Option<Body>,
     /// Whether it reads bodies.
     pub(super) reads: bool,
+    /// Whether it answers each request by its body, once that has come as a whole.
+    pub(super) echoes: bool,
     /// Whether it keeps a body behind its answer.
     pub(super) keeps: bool,
     /// What it read.
@@ -42,6 +45,20 @@ impl Desk {
     /// Whoever waits for it looks again.
     pub(super) fn wake(&mut self) {
         self.wakers.drain(..).for_each(Waker::wake);
+    }
+
+    /// Answers the last request by its body.
+    fn echo(&mut self, cx: &mut Context<'_>) -> Poll<Result<Response<Body>, TransportError>> {
+        match self.read(cx) {
+            None => Poll::Pending,
+            Some(Ok(())) => Poll::Ready(Ok(Response::new(
+                Bytes::from(mem::take(&mut self.came)).into(),
+            ))),
+            Some(Err(_)) => Poll::Ready(Err(TransportError::delivered(
+                Phase::SendBody,
+                Cause::RequestBody,
+            ))),
+        }
     }
 
     /// Reads on in the last body, as far as it has come.
@@ -97,11 +114,15 @@ impl Transport for ByHand {
         let mut waiting = Waiting(Some(self));
         let answer = poll_fn(|cx| {
             let mut desk = self.desk();
+            if desk.echoes {
+                return desk.echo(cx);
+            }
             if desk.reads && desk.read(cx).is_some() {
                 desk.body = None;
             }
             desk.wakers.push(cx.waker().clone());
-            desk.answers.pop_front().map_or(Poll::Pending, Poll::Ready)
+            let answer = desk.answers.pop_front();
+            answer.map_or(Poll::Pending, |answer| Poll::Ready(Ok(answer)))
         });
         let answer = answer.await;
         waiting.0 = None;
@@ -109,7 +130,7 @@ impl Transport for ByHand {
         if !desk.keeps {
             desk.body = None;
         }
-        Ok(answer)
+        answer
     }
 
     async fn check(&self, _: &Attempt<'_>) -> Result<(), TransportError> {

@@ -4,6 +4,7 @@ mod answers;
 mod backend;
 mod bodies;
 mod pipelines;
+mod splits;
 mod verdicts;
 mod wire;
 
@@ -143,10 +144,10 @@ impl World {
     }
 
     /// The client sends this.
-    fn send(&mut self, text: &str) -> bool {
+    fn send(&mut self, text: impl AsRef<[u8]>) -> bool {
         {
             let mut wire = self.wire();
-            wire.to_server.extend(text.bytes());
+            wire.to_server.extend(text.as_ref());
             wire.reader.take().into_iter().for_each(Waker::wake);
         }
         self.step()
@@ -186,13 +187,13 @@ impl World {
 
     /// What the client has got so far.
     fn received(&self) -> String {
-        String::from_utf8(self.wire().received.clone()).unwrap()
+        String::from_utf8_lossy(&self.wire().received).into_owned()
     }
 
     /// What came to the client since it was asked last.
     fn news(&self) -> String {
-        let mut wire = self.wire();
-        String::from_utf8(std::mem::take(&mut wire.received)).unwrap()
+        let news = std::mem::take(&mut self.wire().received);
+        String::from_utf8_lossy(&news).into_owned()
     }
 }
 
