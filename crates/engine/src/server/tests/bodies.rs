@@ -22,7 +22,7 @@ fn a_body_arrives_as_it_comes() {
     ] {
         let mut world = World::new();
         world.desk().reads = true;
-        world.send(&post(fields, ""));
+        world.send(post(fields, ""));
         for piece in pieces {
             world.send(piece);
         }
@@ -44,7 +44,7 @@ fn a_body_that_nobody_wants_is_skipped_if_it_is_here() {
         ),
     ] {
         let mut world = World::new();
-        world.send(&(body + NEXT));
+        world.send(body + NEXT);
         assert!(!world.answer(ok("no")));
         assert_eq!(world.news(), ok_as_sent("no", ""));
         assert!(!world.answer(ok("next")));
@@ -75,7 +75,7 @@ fn chunks_that_make_no_sense_are_refused_and_nothing_behind_them_is_a_request() 
     let body = "1\r\na\r\n3gX\r\n0\r\n\r\n".to_owned() + NEXT;
     let mut world = World::new();
     world.desk().reads = true;
-    world.send(&post("Transfer-Encoding: chunked\r\n", &body));
+    world.send(post("Transfer-Encoding: chunked\r\n", &body));
     assert_eq!(world.desk().came, b"a");
     world.answer(ok("one"));
     assert_eq!(world.received(), ok_as_sent("one", CLOSE));
@@ -86,7 +86,7 @@ fn chunks_that_make_no_sense_are_refused_and_nothing_behind_them_is_a_request() 
 #[test]
 fn a_client_is_told_to_go_ahead_when_its_body_is_wanted_and_not_before() {
     let mut world = World::new();
-    world.send(&post("Content-Length: 5\r\nExpect: 100-continue\r\n", ""));
+    world.send(post("Content-Length: 5\r\nExpect: 100-continue\r\n", ""));
     assert_eq!(world.desk().requests, ["POST /"]);
     assert_eq!(world.news(), "");
     world.desk().reads = true;
@@ -103,7 +103,7 @@ fn a_client_is_told_to_go_ahead_when_its_body_is_wanted_and_not_before() {
 fn a_client_that_does_not_wait_is_not_told_to_go_ahead() {
     let mut world = World::new();
     world.desk().reads = true;
-    world.send(&post("Content-Length: 5\r\nExpect: 100-continue\r\n", "he"));
+    world.send(post("Content-Length: 5\r\nExpect: 100-continue\r\n", "he"));
     world.send("llo");
     assert_eq!(world.desk().came, b"hello");
     assert_eq!(world.news(), "");
@@ -116,7 +116,7 @@ fn a_go_ahead_that_is_half_written_comes_before_the_answer() {
     let mut world = World::new();
     world.take_only(10);
     world.desk().reads = true;
-    world.send(&post("Content-Length: 5\r\nExpect: 100-continue\r\n", ""));
+    world.send(post("Content-Length: 5\r\nExpect: 100-continue\r\n", ""));
     assert_eq!(world.received(), GO_AHEAD[..10]);
     assert!(!world.answer(ok("no")));
     world.take_only(usize::MAX);
@@ -145,7 +145,7 @@ fn a_body_that_outlives_its_exchange_does_not_look_whole_and_has_nothing_of_the_
             (read, desk.came.len())
         };
         assert_eq!(read(&world), (Some(Err(BodyCause::Closed)), 0));
-        world.send(&post("Content-Length: 6\r\n", "second"));
+        world.send(post("Content-Length: 6\r\n", "second"));
         assert_eq!(world.desk().requests.len(), 2);
         drop(kept);
         world.desk().reads = true;
@@ -159,7 +159,7 @@ fn a_body_that_outlives_its_exchange_does_not_look_whole_and_has_nothing_of_the_
 fn a_client_that_waits_and_is_answered_instead_is_not_asked_for_its_body_then() {
     let (mut world, pieces) = (World::new(), super::backend::Pieces::default());
     world.desk().keeps = true;
-    world.send(&post("Content-Length: 5\r\nExpect: 100-continue\r\n", ""));
+    world.send(post("Content-Length: 5\r\nExpect: 100-continue\r\n", ""));
     assert!(!world.answer(pieces.answer()));
     let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n";
     assert_eq!(world.news(), head);
@@ -171,7 +171,7 @@ fn a_client_that_waits_and_is_answered_instead_is_not_asked_for_its_body_then() 
 #[test]
 fn a_client_that_leaves_is_noticed_also_while_its_whole_body_waits_to_be_read() {
     let mut world = World::new();
-    assert!(!world.send(&post("Content-Length: 5\r\n", "hello")));
+    assert!(!world.send(post("Content-Length: 5\r\n", "hello")));
     assert!(world.close());
     assert_eq!(world.desk().cancelled, 1);
 }

@@ -5,6 +5,7 @@ mod backend;
 mod bodies;
 mod pipelines;
 mod splits;
+mod tunnels;
 mod verdicts;
 mod wire;
 

@@ -9,7 +9,7 @@ fn get(target: &str) -> String {
 #[test]
 fn requests_that_come_together_are_answered_one_after_the_other() {
     let mut world = World::new();
-    world.send(&[get("/1"), get("/2"), get("/3")].concat());
+    world.send([get("/1"), get("/2"), get("/3")].concat());
     for (count, body) in [(1, "one"), (2, "two"), (3, "three")] {
         assert_eq!(world.desk().requests.len(), count);
         assert!(!world.answer(ok(body)));
@@ -21,7 +21,7 @@ fn requests_that_come_together_are_answered_one_after_the_other() {
 #[test]
 fn a_request_that_comes_while_another_is_answered_waits_for_its_turn() {
     let mut world = World::new();
-    world.send(&get("/1"));
+    world.send(get("/1"));
     let second = get("/2");
     let (begins, ends) = second.split_at(9);
     world.send(begins);
@@ -37,7 +37,7 @@ fn a_request_that_comes_while_another_is_answered_waits_for_its_turn() {
 #[test]
 fn a_malformed_request_behind_a_good_one_is_refused_in_its_turn_and_ends_the_connection() {
     let mut world = World::new();
-    world.send(&[&get("/1"), "no request\r\n\r\n", &get("/3")].concat());
+    world.send([&get("/1"), "no request\r\n\r\n", &get("/3")].concat());
     world.answer(ok("one"));
     let refused = "HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
     assert_eq!(world.received(), ok_as_sent("one", "") + refused);
@@ -50,11 +50,11 @@ fn a_malformed_request_behind_a_good_one_is_refused_in_its_turn_and_ends_the_con
 fn a_client_that_sends_ahead_of_an_answer_that_is_the_last_is_let_read_that() {
     let mut world = World::new();
     let last = "GET /1 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
-    world.send(&[last, &get("/2")].concat());
+    world.send([last, &get("/2")].concat());
     assert!(!world.answer(ok("one")));
     assert_eq!(world.received(), ok_as_sent("one", CLOSE));
     assert!(world.wire().shut);
-    assert!(!world.send(&get("/3")));
+    assert!(!world.send(get("/3")));
     assert!(world.close());
     assert_eq!(world.desk().requests, ["GET /1"]);
 }
