@@ -240,6 +240,10 @@ where
             return Some(Ended::Switched(tunnel));
         }
         let settled = link.settle();
+        if !kept {
+            // To close over what has come meanwhile would reset the connection.
+            let _ = poll_fn(|cx| Poll::Ready(link.poll_gone(cx))).await;
+        }
         let begun = settled && link.has_input();
         link.watched.rest(site.timer.now(), begun);
         match settled && !begun {

@@ -60,6 +60,18 @@ fn a_client_that_sends_ahead_of_an_answer_that_is_the_last_is_let_read_that() {
 }
 
 #[test]
+fn what_a_client_has_sent_ahead_and_nobody_has_read_does_not_cost_it_the_last_answer() {
+    let mut world = World::new();
+    world.send("GET /1 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    // It comes together with the answer, so that the connection does not look between the two.
+    world.wire().to_server.extend(get("/2").bytes());
+    assert!(!world.answer(ok("one")));
+    assert_eq!(world.received(), ok_as_sent("one", CLOSE));
+    assert!(world.wire().shut && world.wire().to_server.is_empty());
+    assert!(world.close());
+}
+
+#[test]
 fn a_client_that_sends_more_than_its_share_lets_others_run() {
     let mut world = World::new();
     // Nobody has to be asked for the answer.
