@@ -15,6 +15,9 @@ const EXTENSIONS_MAX: usize = 16 * 1024;
 /// Digits of a size; more of them could only be zeros.
 const DIGITS_MAX: u32 = 16;
 
+/// What ends a trailer section.
+const LAST_LINE: &[u8] = b"\r\n";
+
 /// Finds the data in chunks, and the trailers behind them.
 #[derive(Debug)]
 pub(crate) struct Chunked {
@@ -45,6 +48,8 @@ enum State {
     TrailerLf,
     EndLf,
     End,
+    /// A rule was broken: nobody knows where anything begins from there on.
+    Broken(Invalid),
 }
 
 impl Chunked {
@@ -61,10 +66,19 @@ impl Chunked {
     }
 
     pub(super) fn decode(&mut self, input: &mut Bytes) -> Result<Decoded, Invalid> {
+        let decoded = self.find(input);
+        if let Err(rule) = decoded {
+            self.state = State::Broken(rule);
+        }
+        decoded
+    }
+
+    fn find(&mut self, input: &mut Bytes) -> Result<Decoded, Invalid> {
         self.skip_framing(input)?;
         match self.state {
             State::End if !self.trailers.is_empty() => self.take_trailers().map(Decoded::Trailers),
             State::End => Ok(Decoded::End),
+            State::Broken(rule) => Err(rule),
             State::Data if !input.is_empty() => {
                 let data = split(input, &mut self.left);
                 if self.left == 0 {
@@ -111,6 +125,7 @@ impl Chunked {
             (TrailerLf, b'\n') => self.trailer_line(byte)?,
             (EndLf, b'\n') => End,
             (SizeLf | TrailerLf | EndLf, _) => return Err(Invalid("a bare CR")),
+            (Broken(rule), _) => return Err(rule),
             // Not framing.
             (Data | End, _) => self.state,
         })
@@ -145,10 +160,10 @@ impl Chunked {
     }
 
     fn trailer(&mut self, byte: u8, next: State) -> Result<State, Invalid> {
-        if self.trailers.len() >= self.limits.bytes {
+        self.trailers.push(byte);
+        if self.trailers.len() + LAST_LINE.len() >= self.limits.bytes {
             return Err(TRAILERS);
         }
-        self.trailers.push(byte);
         Ok(next)
     }
 
@@ -162,7 +177,7 @@ impl Chunked {
 
     fn take_trailers(&mut self) -> Result<HeaderMap, Invalid> {
         let mut section = std::mem::take(&mut self.trailers);
-        section.extend_from_slice(b"\r\n");
+        section.extend_from_slice(LAST_LINE);
         let mut room = vec![httparse::EMPTY_HEADER; self.lines];
         let fields = match httparse::parse_headers(&section, &mut room) {
             Ok(httparse::Status::Complete((size, fields))) if size == section.len() => fields,

@@ -36,6 +36,7 @@ impl Decoder {
     }
 
     /// Takes from `input` what belongs to the body, piece by piece. When there is to be more, nothing is left in it.
+    /// Behind an error there are only errors.
     pub(crate) fn decode(&mut self, input: &mut Bytes) -> Result<Decoded, Invalid> {
         match self {
             Self::Chunked(chunked) => chunked.decode(input),

@@ -99,6 +99,8 @@ pub(super) fn room(fields: usize) -> usize {
 #[derive(Debug, Default)]
 pub(super) struct Said {
     pub(super) length: Length,
+    /// `Content-Length` is a list somewhere, if only of equal values.
+    pub(super) lengths: bool,
     /// Whether the last coding is `chunked`, if there is any.
     pub(super) chunked: Option<bool>,
     pub(super) close: bool,
@@ -115,13 +117,14 @@ impl Said {
     fn note(&mut self, name: &HeaderName, value: &HeaderValue) {
         if *name == CONTENT_LENGTH {
             self.length = self.length.and(value);
+            self.lengths |= value.as_bytes().contains(&b',');
         } else if *name == TRANSFER_ENCODING {
             let codings = value.to_str().unwrap_or_default();
             let last = codings.rsplit(',').next().unwrap_or_default();
             self.chunked = Some(is(last.as_bytes(), "chunked"));
         } else if *name == CONNECTION {
             self.close |= has_token(value, "close");
-            self.keep_alive |= has_token(value, "keep-alive");
+            self.keep_alive |= value.to_str().is_ok() && has_token(value, "keep-alive");
         } else if *name == KEEP_ALIVE {
             self.how_long = Some(value.clone());
         } else if *name == UPGRADE {

@@ -46,7 +46,11 @@ pub(crate) fn announce_response(
         return Framing::Exact(0);
     }
     let exact = match response.body().is_end_stream() {
-        true => Some(0),
+        true => {
+            // Nobody would write the chunk that ends it.
+            response.headers_mut().remove(TRANSFER_ENCODING);
+            Some(0)
+        }
         false => response.body().size_hint().exact(),
     };
     let headers = response.headers_mut();
@@ -244,7 +248,7 @@ mod tests {
         let stream = || Body::stream(Unknown);
         let (none, chunks) = (Framing::Exact(0), Framing::Chunked);
         type Case<'a> = (u16, Body, &'a [(&'a str, &'a str)], Framing, &'a str);
-        let table: [Case<'_>; 12] = [
+        let table: [Case<'_>; 13] = [
             (200, Body::empty(), &[], none, "content-length: 0\r\n"),
             (
                 200,
@@ -293,6 +297,13 @@ mod tests {
                 "",
             ),
             (101, Body::empty(), &[], none, ""),
+            (
+                200,
+                Body::empty(),
+                &[("transfer-encoding", "chunked")],
+                none,
+                "content-length: 0\r\n",
+            ),
         ];
         for (status, body, fields, framing, head) in table {
             let mut response = Response::builder().status(status);

@@ -202,7 +202,7 @@ enum Rest {
 }
 
 /// Gives the executor back once: not every runtime does so by itself.
-async fn let_others_run() {
+pub(super) async fn let_others_run() {
     let mut ran = false;
     poll_fn(|cx| {
         if std::mem::replace(&mut ran, true) {

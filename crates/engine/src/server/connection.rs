@@ -21,6 +21,7 @@ use lb_core::time::{Instant, Timer};
 use lb_core::transport::Transport;
 use lb_core::upgrade::{Duplex, UpgradeHandle};
 
+use super::accept::let_others_run;
 use super::date;
 use super::drain::{Drain, Phase};
 use super::linger::linger;
@@ -38,6 +39,8 @@ use crate::rt::Net;
 
 /// How long a connection that is one too many may take for its request: others wait to be told, too.
 const BEYOND_PATIENCE: Duration = Duration::from_secs(1);
+/// Requests that need not be waited for and that are answered before other connections have their turn.
+const IN_A_ROW: u32 = 16;
 /// How an answer is written.
 const GATHERING: Gathering = Gathering {
     enough: 192 * 1024,
@@ -159,11 +162,24 @@ where
         let mut reader = RequestReader::new(self.site.limits);
         let mut sending = Sending::none(GATHERING);
         let now = || self.site.timer.now();
+        let mut in_a_row = 0;
         loop {
-            match poll_fn(|cx| self.link.poll_head(&mut reader, now, cx)).await {
+            let head = poll_fn(|cx| {
+                let head = self.link.poll_head(&mut reader, now, cx);
+                if head.is_pending() {
+                    in_a_row = 0;
+                }
+                head
+            });
+            match head.await {
                 Ok(Some(head)) => {
                     if let Some(ended) = self.exchange(head, &mut sending).await {
                         return ended;
+                    }
+                    in_a_row += 1;
+                    if in_a_row == IN_A_ROW {
+                        in_a_row = 0;
+                        let_others_run().await;
                     }
                 }
                 Ok(None) => return Ended::Well,
@@ -200,12 +216,12 @@ where
         };
         link.watched.end_by(until);
         let framing = announce_response(&mut response, to_head, old);
-        let kept = kept
+        let kept = link.begin_answer()
+            && kept
             && framing != Framing::UntilClose
             && !site.drain.has_reached(Phase::Announced)
             && !self.downstream.is_too_many()
-            && !link.watched.is_unwanted()
-            && !link.is_blocked();
+            && !link.watched.is_unwanted();
         let version = if old {
             Version::HTTP_10
         } else {
@@ -215,8 +231,9 @@ where
         self.begin(response, framing, version, kept_or_switched, sending);
         match self.send(sending).await {
             Ok(()) => {}
-            // Without chunks nothing but a reset tells an HTTP/1.0 client that a body was cut.
-            Err(Stopped::Body(_) | Stopped::Length) if old => return Some(Ended::Broken),
+            // Without chunks nothing but a reset tells an HTTP/1.0 client that a body was cut. It may read on, also where it
+            // has closed its side.
+            Err(_) if old => return Some(Ended::Broken),
             Err(_) => return Some(Ended::Well),
         }
         if let Some(tunnel) = tunnel {
@@ -227,6 +244,10 @@ where
             return Some(Ended::Switched(tunnel));
         }
         let settled = link.settle();
+        if !kept {
+            // To close over what has come meanwhile would reset the connection.
+            let _ = poll_fn(|cx| Poll::Ready(link.poll_gone(cx))).await;
+        }
         let begun = settled && link.has_input();
         link.watched.rest(site.timer.now());
         match settled && !begun {

@@ -33,8 +33,8 @@ struct Wire<S> {
     stream: Option<S>,
     /// What was read, and belongs to nobody yet.
     input: Bytes,
-    /// How many requests have begun.
-    begun: u64,
+    /// Which request runs: each has a number, and none is between two of them.
+    number: u64,
     /// Finds the body of the last one, until that has ended.
     body: Option<Decoder>,
     /// Nobody wants the rest of that body.
@@ -75,7 +75,7 @@ impl<S> Link<S> {
             wire: Mutex::new(Wire {
                 stream: Some(stream),
                 input: Bytes::new(),
-                begun: 0,
+                number: 0,
                 body: None,
                 given_up: false,
                 expects: false,
@@ -108,13 +108,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
             if let Some(head) = reader.read(&mut wire.input)? {
                 return Poll::Ready(Ok(Some(head)));
             }
-            if !wire.input.is_empty() {
-                self.watched.head_begun(&now);
-            } else if self.watched.is_unwanted() {
-                return Poll::Ready(Ok(None));
+            let more = wire.poll_more(cx);
+            if more.is_pending() {
+                if !wire.input.is_empty() {
+                    self.watched.head_begun(&now);
+                } else if self.watched.is_unwanted() {
+                    // Asked behind the try: what has come by then is answered yet.
+                    return Poll::Ready(Ok(None));
+                }
             }
             // How a connection ends makes no difference here.
-            if !ready!(wire.poll_more(cx)).unwrap_or_default() {
+            if !ready!(more).unwrap_or_default() {
                 return Poll::Ready(Ok(None));
             }
         }
@@ -123,21 +127,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
     /// A request begins, whose body `decoder` finds; its number.
     pub(super) fn begin(&self, decoder: Decoder, expects: bool) -> u64 {
         let mut wire = self.wire();
-        wire.begun += 1;
+        wire.number += 1;
         wire.expects = expects;
         wire.given_up = false;
         wire.body = (!decoder.is_at_end()).then_some(decoder);
-        wire.begun
+        wire.number
     }
 
-    /// What comes next in the body of the request with this number. Behind its exchange it finds nothing of another's.
+    /// What comes next in the body of the request with this number. Behind its exchange there is nothing for it.
     pub(super) fn poll_body(
         &self,
         number: u64,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Decoded, Broken>> {
         let mut wire = self.wire();
-        if wire.begun != number {
+        if wire.number != number {
             return Poll::Ready(Err(Broken::Closed));
         }
         loop {
@@ -158,18 +162,29 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
     /// The rest of the body of the request with this number is not wanted.
     pub(super) fn give_up(&self, number: u64) {
         let mut wire = self.wire();
-        wire.given_up |= wire.begun == number;
+        wire.given_up |= wire.number == number;
     }
 
-    /// Is the rest of a body in the way, that nobody wants and that is not here as a whole?
-    pub(super) fn is_blocked(&self) -> bool {
+    /// An answer begins: as far as is known, can the next request be found behind it? Not where the rest of a body that nobody
+    /// wants is still to come, nor where the client was not told to go ahead: it is too late to tell it in the middle of the
+    /// answer, and nobody knows whether the body will come.
+    pub(super) fn begin_answer(&self) -> bool {
         let mut wire = self.wire();
-        wire.given_up && !wire.skip_body()
+        let waits = mem::take(&mut wire.expects) && wire.body.is_some() && wire.input.is_empty();
+        !waits && (!wire.given_up || wire.skip_body())
     }
 
     /// The exchange is over: can the next request be found?
     pub(super) fn settle(&self) -> bool {
-        self.wire().skip_body()
+        let mut wire = self.wire();
+        // What is skipped must not be missing where somebody still reads.
+        wire.number += 1;
+        let skipped = wire.skip_body();
+        if wire.input.is_empty() {
+            // Also the end of a buffer holds it.
+            wire.input = Bytes::new();
+        }
+        skipped
     }
 
     /// Has something of a request come that is not read?
@@ -177,11 +192,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         !self.wire().input.is_empty()
     }
 
-    /// While an exchange runs whose request has come as a whole: has the client gone?
+    /// While an exchange runs whose request has come as a whole, read or not: has the client gone?
     pub(super) fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut wire = self.wire();
         // Of a client that sends ahead it is not known before its next request is read.
-        while wire.body.is_none() && wire.input.is_empty() {
+        while wire.has_one_request() {
             if !ready!(wire.poll_more(cx)).unwrap_or_default() {
                 return Poll::Ready(());
             }
@@ -215,6 +230,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         let came = !more.is_empty();
         append(&mut self.input, more);
         Poll::Ready(Ok(came))
+    }
+
+    /// Is what is here the rest of the request that runs, all of it and nothing else?
+    fn has_one_request(&self) -> bool {
+        let left = self.body.as_ref().map_or(Some(0), Decoder::left);
+        left == Some(self.input.len() as u64)
     }
 
     fn decode(&mut self) -> Result<Decoded, Invalid> {
@@ -302,5 +323,39 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Writer<'_, S> {
 
     fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.poll_with(cx, |stream, cx| stream.poll_close(cx))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http1::Limits;
+    use crate::server::watch::Watch;
+    use futures::io::Cursor;
+    use std::task::Waker;
+
+    #[test]
+    fn a_connection_at_rest_holds_nothing_of_what_it_has_read() {
+        let guard = Arc::new(Watch::default()).add(Instant::NEVER);
+        let text = b"GET / HTTP/1.1\r\nx: y\r\n\r\n".to_vec();
+        let link = Link::new(Cursor::new(text), guard.connection.clone());
+        let limits = Limits {
+            bytes: 8192,
+            fields: 100,
+        };
+        let mut cx = Context::from_waker(Waker::noop());
+        let Poll::Ready(head) =
+            link.poll_head(&mut RequestReader::new(limits), || Instant::NEVER, &mut cx)
+        else {
+            panic!("it is there");
+        };
+        let head = head.unwrap().unwrap();
+        link.begin(head.body, head.expects);
+        drop(head.request);
+        assert!(link.settle());
+        assert!(
+            !link.wire().input.is_unique(),
+            "a buffer of which nobody else has any"
+        );
     }
 }

@@ -171,11 +171,35 @@ fn trailers_are_few_small_and_strict() {
         let text = format!("0\r\n{trailers}\r\n");
         assert!(chunked(&text).is_err(), "{trailers:?}");
     }
+    for (size, fits) in [(1023, true), (1024, false)] {
+        let section = format!("x: {}\r\n\r\n", "y".repeat(size - 7));
+        assert_eq!(section.len(), size);
+        assert_eq!(chunked(&format!("0\r\n{section}")).is_ok(), fits);
+    }
     assert!(
         chunked(&format!("0\r\n{}\r\n", "x: y\r\n".repeat(3)))
             .unwrap()
             .is_ok()
     );
+}
+
+#[test]
+fn behind_an_error_there_is_no_end_to_be_found() {
+    let end = "0\r\n\r\n";
+    let trailers = ["0\r\nx y\r\n\r\n", "0\r\nx: \0\r\n\r\n"].map(str::to_owned);
+    let sizes = ["3gX", "3;\nX", "00000000000000003XX", "3 X"];
+    // Whoever began again at the line would take it for the data of a chunk of three bytes.
+    let sizes = sizes.map(|size| format!("1\r\na\r\n{size}\r\n{end}{end}"));
+    for text in sizes.into_iter().chain(trailers) {
+        let mut decoder = Decoder::chunked(LIMITS);
+        let mut input = Bytes::from(text.clone());
+        let mut next = || decoder.decode(&mut input);
+        let first = (0..3).find_map(|_| next().err());
+        assert!(first.is_some(), "{text:?}");
+        for _ in 0..9 {
+            assert_eq!(next().err(), first, "{text:?}");
+        }
+    }
 }
 
 #[test]

@@ -126,9 +126,11 @@ impl HeadReader {
         })
     }
 
-    /// RFC 9112 §6.3.
+    /// RFC 9112 §6.3, without the list of equal lengths that one may accept: it takes two senders to make one, and they may
+    /// not agree otherwise.
     fn framing(&self, said: &Said, old: bool) -> Result<Decoder, Invalid> {
         match (said.chunked, said.length) {
+            _ if said.lengths => Err(Invalid("a Content-Length that is a list")),
             (_, Length::Nonsense) => Err(Invalid("a Content-Length that is no number")),
             (Some(_), _) if old => Err(Invalid("HTTP/1.0 has no Transfer-Encoding")),
             (Some(true), _) => Ok(Decoder::chunked(self.limits)),

@@ -70,7 +70,7 @@ fn where_the_body_ends_follows_from_the_head() {
         ("content-length: 0\r\n", Some(Exact(0))),
         ("content-length: 5\r\n", Some(Exact(5))),
         (
-            "content-length: 5, 5\r\ncontent-length: 05\r\n",
+            "content-length: 5\r\ncontent-length: 05\r\n",
             Some(Exact(5)),
         ),
         (
@@ -114,6 +114,10 @@ fn a_connection_is_kept_as_its_version_has_it() {
     for (text, kept) in table {
         assert_eq!(head(&format!("GET / {text}\r\n")).kept, kept, "{text}");
     }
+    // What is no list of tokens asks for nothing.
+    let text = b"GET / HTTP/1.0\r\nconnection: keep-alive, \xff\r\n\r\n";
+    let (head, _) = read_by(text.len(), text).unwrap().unwrap();
+    assert!(!head.kept);
 }
 
 #[test]
@@ -166,6 +170,7 @@ fn what_is_no_valid_head_is_refused() {
         "GET / HTTP/1.1\r\ncontent-length: 0x5\r\n\r\n",
         "GET / HTTP/1.1\r\ncontent-length: 5 5\r\n\r\n",
         "GET / HTTP/1.1\r\ncontent-length: 5, 6\r\n\r\n",
+        "GET / HTTP/1.1\r\ncontent-length: 5, 5\r\n\r\n",
         "GET / HTTP/1.1\r\ncontent-length: 5\r\ncontent-length: 6\r\n\r\n",
         "GET / HTTP/1.1\r\ncontent-length: 18446744073709551621\r\n\r\n",
         "GET / HTTP/1.1\r\ntransfer-encoding: chunked\r\ncontent-length: x\r\n\r\n",
