@@ -86,17 +86,19 @@ pub(crate) async fn serve<N, T, C>(
         link: Arc::new(Link::new(stream, watched)),
         downstream,
     };
-    match visit.unless_cut(visit.converse()).await {
-        Some(Ended::Well) => {}
+    let ended = AssertUnwindSafe(visit.converse()).catch_unwind();
+    match visit.unless_cut(ended).await {
+        Some(Ok(Ended::Well)) => {}
         // Closing over what a client still sends would reset the connection. Boxed, because few connections come here and
         // every one would have to carry it.
-        Some(Ended::Unread) => {
+        Some(Ok(Ended::Unread)) => {
             if let Some((stream, _)) = visit.link.take() {
                 Box::pin(linger(stream, &site.timer)).await;
             }
         }
-        Some(Ended::Broken) => visit.reset::<N>(),
-        Some(Ended::Switched(tunnel)) => {
+        // The panic hook has printed where.
+        Some(Ok(Ended::Broken) | Err(_)) => visit.reset::<N>(),
+        Some(Ok(Ended::Switched(tunnel))) => {
             visit.link.watched.enter(Stage::Tunnel, site.timer.now());
             visit.unless_cut(tunnel.run()).await;
         }

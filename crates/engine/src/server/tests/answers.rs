@@ -76,6 +76,18 @@ fn what_came_of_an_answer_that_fails_is_written_and_no_end_behind_it() {
 }
 
 #[test]
+fn an_answer_in_which_something_panics_does_not_look_complete() {
+    let (mut world, pieces) = (World::new(), Pieces::default());
+    world.send(OLD);
+    pieces.put(Piece::Data("a part"));
+    assert!(!world.answer(pieces.answer()));
+    pieces.put(Piece::Panic);
+    assert!(world.step());
+    let wire = world.wire();
+    assert!(wire.dropped && wire.reset);
+}
+
+#[test]
 fn an_answer_shorter_than_it_said_is_not_ended_either() {
     let (mut world, pieces) = (World::new(), Pieces::default());
     world.send(NEW);

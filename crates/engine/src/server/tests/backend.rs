@@ -150,6 +150,7 @@ pub(super) enum Piece {
     Data(&'static str),
     End,
     Failure,
+    Panic,
 }
 
 impl Pieces {
@@ -179,6 +180,7 @@ impl http_body::Body for Pieces {
         match pieces.0.pop_front() {
             Some(Piece::Data(data)) => Poll::Ready(Some(Ok(Frame::data(data.into())))),
             Some(Piece::End) => Poll::Ready(None),
+            Some(Piece::Panic) => panic!("as the test wants it"),
             Some(Piece::Failure) => Poll::Ready(Some(Err(BodyCause::Closed.into()))),
             None => {
                 pieces.1 = Some(cx.waker().clone());
