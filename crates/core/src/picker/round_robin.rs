@@ -25,23 +25,39 @@ impl Algorithm for RoundRobin {
         if weighted::is_uneven(among) {
             return weighted::build(among, before);
         }
-        let last_before = before.and_then(last_pick);
-        let start = next_in_file_order(among, last_before) as u64;
+        // The turn is shared with the picker before: somebody may pick there until this one is published, and whoever that was
+        // must not be picked again at once.
+        let (turn, begun, last_before) = match before.and_then(turns) {
+            Some(before) => {
+                let begun = before.turn.load(Ordering::Relaxed);
+                (Arc::clone(&before.turn), begun, before.last_at(begun))
+            }
+            None => (Arc::default(), 0, before.and_then(last_pick)),
+        };
         Box::new(Turn {
             members: among.into(),
-            start,
-            turn: AtomicU64::new(start),
+            start: next_in_file_order(among, last_before) as u64,
+            turn,
+            begun,
             last_before,
         })
     }
 }
 
+/// A picker like this one.
+fn turns(picker: &dyn Picker) -> Option<&Turn> {
+    let picker: &dyn Any = picker;
+    picker.downcast_ref::<Turn>()
+}
+
 /// The pool index of the last pick by rounds, whatever the weights were.
 pub(super) fn last_pick(before: &dyn Picker) -> Option<u32> {
-    let before: &dyn Any = before;
-    match before.downcast_ref::<Turn>() {
-        Some(turn) => turn.last(),
-        None => before.downcast_ref::<Rounds>().and_then(Rounds::last),
+    match turns(before) {
+        Some(before) => before.last_at(before.turn.load(Ordering::Relaxed)),
+        None => {
+            let before: &dyn Any = before;
+            before.downcast_ref::<Rounds>().and_then(Rounds::last)
+        }
     }
 }
 
@@ -53,8 +69,11 @@ pub(super) fn next_in_file_order(among: &[Arc<Member>], last: Option<u32>) -> us
 
 struct Turn {
     members: Box<[Arc<Member>]>,
+    /// Who has the first turn.
     start: u64,
-    turn: AtomicU64,
+    turn: Arc<AtomicU64>,
+    /// The turn when this picker was built.
+    begun: u64,
     /// The pool index of the last pick before this picker was built.
     last_before: Option<u32>,
 }
@@ -62,14 +81,16 @@ struct Turn {
 impl Turn {
     /// Where a turn falls, and who sits there.
     fn at(&self, turn: u64) -> Option<(usize, &Arc<Member>)> {
-        let index = turn.checked_rem(self.members.len() as u64)? as usize;
+        let taken = turn.wrapping_sub(self.begun);
+        let index = taken
+            .wrapping_add(self.start)
+            .checked_rem(self.members.len() as u64)? as usize;
         Some((index, self.members.get(index)?))
     }
 
-    /// The pool index of the last pick.
-    fn last(&self) -> Option<u32> {
-        let turn = self.turn.load(Ordering::Relaxed);
-        if turn == self.start {
+    /// The pool index of the last pick before this turn.
+    fn last_at(&self, turn: u64) -> Option<u32> {
+        if turn == self.begun {
             return self.last_before;
         }
         self.at(turn.wrapping_sub(1))
@@ -197,6 +218,21 @@ mod tests {
     }
 
     #[test]
+    fn a_pick_while_the_next_picker_is_built_counts_there() {
+        let all = members(3);
+        let old = build(&all, None);
+        assert_eq!(picks(&*old, &Tried::new(), 1), [Some(0)]);
+        let new = build(&all[1..], Some(&*old));
+        // By somebody who has found the first one dead, and the new picker not there yet.
+        assert_eq!(picks(&*old, &Tried::new(), 1), [Some(1)]);
+        let next: Vec<_> = picks(&*new, &Tried::new(), 3)
+            .into_iter()
+            .map(|index| all[1..][index.unwrap()].name().to_string())
+            .collect();
+        assert_eq!(next, ["m2", "m1", "m2"]);
+    }
+
+    #[test]
     fn the_turn_survives_a_time_without_anybody() {
         let all = members(3);
         let first = build(&all, None);
@@ -283,7 +319,8 @@ mod tests {
         let picker = Turn {
             members: all.into(),
             start: 0,
-            turn: AtomicU64::new(0),
+            turn: Arc::default(),
+            begun: 0,
             last_before: None,
         };
         // Others take two turns between any two of ours.
