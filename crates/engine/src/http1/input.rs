@@ -18,7 +18,7 @@ const SIZE: usize = 64 * 1024;
 /// as large as what is held for it.
 const LENT: usize = SIZE / 2;
 /// Buffers of which a thread remembers that they are lent; it makes others when these do not come back.
-const REMEMBERED: usize = 4;
+const REMEMBERED: usize = 16;
 
 /// The buffers of a thread.
 #[derive(Default)]
@@ -152,7 +152,9 @@ mod tests {
     #[test]
     fn buffers_that_are_kept_for_long_are_forgotten() {
         let mut buffers = Buffers::default();
-        let kept: Vec<_> = (0..10).map(|_| read(&mut buffers, SIZE)).collect();
+        let kept: Vec<_> = (0..3 * REMEMBERED)
+            .map(|_| read(&mut buffers, SIZE))
+            .collect();
         assert_eq!(buffers.lent.len(), REMEMBERED);
         drop(kept);
         for _ in 0..10 {
