@@ -1,12 +1,11 @@
 //! Threads, each with an executor of its own, and the tasks on them.
 
 use std::cell::RefCell;
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::io::{self, Write};
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::rc::Rc;
-use std::task::Poll;
 
 use async_executor::{LocalExecutor, Task};
 use futures::FutureExt;
@@ -52,26 +51,13 @@ async fn turn_by_turn<F: Future>(executor: &LocalExecutor<'static>, future: F) -
             while run < TURN && executor.try_tick() {
                 run += 1;
             }
-            pause().await;
+            async_std::task::yield_now().await;
         }
     };
     match select(pin!(future), pin!(tasks)).await {
         Either::Left((output, _)) => output,
         Either::Right((never, _)) => never,
     }
-}
-
-/// Back to whoever polls, once.
-async fn pause() {
-    let mut paused = false;
-    poll_fn(|cx| {
-        if std::mem::replace(&mut paused, true) {
-            return Poll::Ready(());
-        }
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await
 }
 
 fn run_by<O>(block_on: impl FnOnce(&LocalExecutor<'static>) -> O) -> O {

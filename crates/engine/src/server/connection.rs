@@ -250,13 +250,14 @@ where
             // To close over what has come meanwhile would reset the connection.
             let _ = poll_fn(|cx| Poll::Ready(link.poll_gone(cx))).await;
         }
-        let begun = settled && link.has_input();
         link.watched.rest(site.timer.now());
-        match settled && !begun {
-            _ if settled && kept => None,
-            true => Some(Ended::Well),
+        if settled && kept {
+            None
+        } else if settled && !link.has_input() {
+            Some(Ended::Well)
+        } else {
             // A client that sends ahead has sent what nobody will answer.
-            false => Some(Ended::Unread),
+            Some(Ended::Unread)
         }
     }
 
